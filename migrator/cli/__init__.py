@@ -1,0 +1,74 @@
+"""The command line: one file a command, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from migrator.cli.checksums import checksums
+from migrator.cli.migrate import migrate
+from migrator.cli.plan import plan
+from migrator.cli.rollback import rollback
+from migrator.cli.status import status
+from migrator.cli.verify import verify
+from migrator.errors import ExitCode, Interrupted, MigratorError
+from migrator.report.text import printable
+from migrator.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", message="migrator %(version)s")
+def commands() -> None:
+    """Carry the data root of Docker <= 1.9 over to the content-addressed store of Docker >= 1.10.
+
+    \b
+    Exit codes: 0 done (also when there was nothing to do), 1 failed, 2 wrong usage,
+    3 done but some images, tags or containers were left out, 4 interrupted.
+    """
+
+
+for _command in (plan, migrate, checksums, verify, status, rollback):
+    commands.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = commands.main(arguments, prog_name="migrator", standalone_mode=False)
+        return int(code or ExitCode.OK)
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return _tell(Interrupted("interrupted", hint=_GO_ON))
+    except MigratorError as error:
+        return _tell(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody to tell.
+        sys.stdout = None
+        return ExitCode.FAILED
+
+
+_GO_ON = "what was done is kept: run the same command again to go on, or `migrator rollback`"
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(f"stopped by {signal.Signals(number).name}", hint=_GO_ON)
+
+
+def _tell(error: MigratorError) -> int:
+    print(printable(f"migrator: {error}"), file=sys.stderr)
+    if error.hint:
+        print(printable(f"migrator: {error.hint}"), file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,98 @@
+"""Hashing alone: digests left in `graph/` for a Docker 1.10 daemon to pick up.
+
+The helper files are those of docker/v1.10-migrator: `.migration-size`,
+`.migration-tardata` (the tar-split record) and, last and by rename,
+`.migration-diffid`, which makes the others count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from migrator import disk
+from migrator.hashing import hash_layers
+from migrator.host import Host, usable_cpus
+from migrator.layer.task import HashedLayer
+from migrator.legacy.root import open_root
+from migrator.migration import failures, layer_rows, record_faults
+from migrator.planning import make_plan
+from migrator.progress import Progress
+from migrator.report.summary import Summary, Timings
+from migrator.state import lock
+from migrator.state.directory import Phase, StateDirectory
+
+DIFF_ID = ".migration-diffid"
+SIZE = ".migration-size"
+TAR_DATA = ".migration-tardata"
+
+
+def checksums(
+    data_root: Path | str,
+    driver: str = "auto",
+    *,
+    storage_opts: Iterable[str] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Hash all layers of a legacy data root and leave the helper files.
+
+    A Docker daemon may be running. Files that are there already, from an
+    earlier run or another tool, are written anew: nothing tells whether they
+    still fit their layer, and layers of an unchanged store are not hashed
+    again. Raises a `MigratorError` when nothing could be done.
+    """
+    progress = progress or Progress()
+    timings = Timings()
+    with timings.phase("read"):
+        root = open_root(Path(data_root), driver, storage_opts)
+    state = StateDirectory(root.path)
+    workers = workers or usable_cpus()
+    with lock.exclusive(root.path):
+        with timings.phase("plan"):
+            progress.phase("planning")
+            plan = make_plan(root)
+        summary = Summary(
+            "checksums", str(root.path), plan.driver.name, Host.here(root.path), workers, timings
+        )
+        if plan.done_before:
+            summary.nothing_to_do = "already migrated, nothing to do"
+            return summary
+        state.create()
+        with timings.phase("hash"):
+            hashed = hash_layers(plan, state, workers, progress)
+        with timings.phase("write"):
+            progress.phase("writing helper files")
+            for v1_id, layer in hashed.layers.items():
+                _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
+    summary.images = len(plan.images)
+    summary.layers = layer_rows(hashed, {})
+    # Tags and containers are not this command's business.
+    concerned = [p for p in plan.problems if p.about in ("image", "layer")]
+    summary.problems = [*concerned, *record_faults(hashed), *failures(hashed)]
+    return summary
+
+
+def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> int:
+    """Remove all helper files, and what the hashing kept; returns the number of layers cleared."""
+    root = open_root(Path(data_root), driver, storage_opts)
+    state = StateDirectory(root.path)
+    cleared = 0
+    with lock.exclusive(root.path):
+        for directory in sorted((root.path / "graph").iterdir()):
+            # The one that makes the others count goes first.
+            found = [p for name in (DIFF_ID, SIZE, TAR_DATA) if (p := directory / name).is_file()]
+            for path in found:
+                disk.remove_file(path)
+            cleared += bool(found)
+        if state.phase is Phase.PREPARING:
+            disk.remove_tree(state.path)
+    return cleared
+
+
+def _leave(directory: Path, layer: HashedLayer, record: Path) -> None:
+    disk.remove_file(directory / DIFF_ID)
+    disk.remove_file(directory / TAR_DATA)
+    disk.link_or_copy(record, directory / TAR_DATA)
+    disk.write_atomically(directory / SIZE, b"%d" % layer.digest.size)
+    disk.write_atomically(directory / DIFF_ID, layer.digest.diff_id.encode())

@@ -1,0 +1,45 @@
+"""What commands have in common when they print or write their results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from migrator.cli.options import Common
+from migrator.errors import StoreError
+from migrator.report.problems import problem_lines
+from migrator.report.summary import Summary
+
+
+def finish(summary: Summary, common: Common) -> int:
+    """Print the closing summary, write the report, and give the exit code."""
+    if common.report is not None:
+        write_report(common.report, summary.as_json())
+    if common.verbose:
+        for row in summary.layers:
+            click.echo(
+                f"{row.v1_id[:12]} {row.diff_id} {row.tar_bytes} bytes {row.seconds:.3f} s"
+                f" worker {row.worker} {'kept' if row.kept else row.method}"
+            )
+    lines = problem_lines(summary.problems) if common.quiet else summary.lines()
+    for line in lines:
+        click.echo(line, err=common.quiet)
+    return summary.exit_code
+
+
+def write_report(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON report. Raises StoreError when that fails."""
+    try:
+        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise StoreError(
+            f"the report cannot be written ({error.strerror})", subject=str(path)
+        ) from None
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a document on standard output."""
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

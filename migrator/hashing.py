@@ -1,0 +1,59 @@
+"""Hashing all layers of a plan in worker processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator import disk
+from migrator.errors import MigratorError
+from migrator.layer.task import HashedLayer, LayerTask, hash_layer
+from migrator.planning import Plan
+from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.progress import Progress
+from migrator.state.directory import StateDirectory
+from migrator.state.journal import Journal
+
+
+@dataclass(slots=True)
+class Hashed:
+    """Layers by v1 ID: the hashed ones, their records and workers, and those that failed."""
+
+    layers: dict[str, HashedLayer] = field(default_factory=dict)
+    records: dict[str, Path] = field(default_factory=dict)
+    workers: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, MigratorError] = field(default_factory=dict)
+
+
+def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progress) -> Hashed:
+    """Hash the layers of `plan`, the largest first, each in one of `workers` processes.
+
+    What the journal in `state` knows and is still true is kept; what is hashed goes into it.
+    """
+    if not state.records.is_dir():
+        disk.make_directory(state.records)
+    hashed = Hashed()
+    pool: Pool[LayerTask, HashedLayer] = Pool(hash_layer, min(workers, len(plan.tasks)))
+    with Journal(state.journal) as journal, progress, pool:
+        known = journal.layers()
+        tasks = [dataclasses.replace(task, known=known.get(task.v1_id)) for task in plan.tasks]
+        progress.begin("hashing", len(tasks), plan.size)
+        for event in pool.run(tasks):
+            v1_id = event.task.v1_id
+            match event:
+                case Started():
+                    progress.started(v1_id)
+                case Progressed(amount=amount):
+                    progress.advanced(amount)
+                case Finished(worker=worker, result=result, error=error):
+                    if result is not None:
+                        hashed.layers[v1_id] = result
+                        hashed.records[v1_id] = event.task.record_of(result)
+                        if not result.kept:
+                            journal.add(result)
+                        hashed.workers[v1_id] = worker
+                    elif error is not None:
+                        hashed.failed[v1_id] = error
+                    progress.done(v1_id, str(error) if error is not None else None)
+    return hashed

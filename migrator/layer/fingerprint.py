@@ -1,0 +1,56 @@
+"""What a digest was computed from, in 32 bytes.
+
+BLAKE3 over the tar-split record and, for every file whose content went into
+the digest, its name, size, inode and mtime in nanoseconds. Link counts and
+ctimes are not in it: our own hard links change those. Taking a fingerprint
+again reads no file's content, so it costs a fraction of hashing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from blake3 import blake3
+
+# Lines are collected and hashed together; a call for each costs more than the hash.
+_BATCH = 512
+
+
+class Fingerprint:
+    """Collects what a layer's digest depends on, in the order of its tar."""
+
+    def __init__(self) -> None:
+        self._blake = blake3()
+        self._lines: list[bytes] = []
+
+    def file(self, name: bytes, status: os.stat_result) -> None:
+        """A file whose content is part of the tar."""
+        self._lines.append(
+            b"%b\0%d %d %d\n" % (name, status.st_size, status.st_ino, status.st_mtime_ns)
+        )
+        if len(self._lines) >= _BATCH:
+            self._flush()
+
+    def data(self, data: bytes) -> None:
+        """Raw bytes of the tar."""
+        self._flush()
+        self._blake.update(data)
+
+    def record(self, path: Path) -> None:
+        """The tar-split record, by the bytes of its file. Raises OSError."""
+        self._flush()
+        hasher = blake3()
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(1 << 20):
+                hasher.update(block)
+        self._blake.update(hasher.digest())
+
+    def hexdigest(self) -> str:
+        """64 hex digits."""
+        self._flush()
+        return self._blake.hexdigest()
+
+    def _flush(self) -> None:
+        self._blake.update(b"".join(self._lines))
+        self._lines.clear()

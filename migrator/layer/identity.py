@@ -1,0 +1,51 @@
+"""Names of layers and images: diffID, chainID, image ID.
+
+All are written `sha256:<64 hex>`; on disk Docker uses the hex part alone
+(Docker 1.10 `layer/layer.go`, `image/rootfs.go`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+SHA256 = "sha256:"
+
+_DIGEST = re.compile(r"(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})")
+_SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is `ALGORITHM:HEX` with an algorithm and length that Docker 1.10 accepts."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_sha256(text: str) -> bool:
+    """Whether `text` is a `sha256:` digest, the only kind that names layers and images."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def sha256_digest(data: bytes) -> str:
+    """`sha256:<hex>` of `data`."""
+    return SHA256 + hashlib.sha256(data).hexdigest()
+
+
+def hex_part(digest: str) -> str:
+    """The part of `ALGORITHM:HEX` behind the colon: what files are named by."""
+    return digest.partition(":")[2]
+
+
+def chain_id(parent: str | None, diff_id: str) -> str:
+    """ChainID of the layer `diff_id` on the stack `parent` (a chainID, or None at the bottom)."""
+    if parent is None:
+        return diff_id
+    return sha256_digest(f"{parent} {diff_id}".encode())
+
+
+def chain_of(diff_ids: Iterable[str]) -> str | None:
+    """ChainID of a whole stack, bottom first; None for an empty one."""
+    chain: str | None = None
+    for diff_id in diff_ids:
+        chain = chain_id(chain, diff_id)
+    return chain

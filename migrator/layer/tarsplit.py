@@ -1,0 +1,212 @@
+"""Reading a tar-split record (`tar-data.json.gz`, `tar-split.json.gz`).
+
+A record is what is left of a layer's tar when the content of its files is
+taken out: gzip around one JSON object a line, either raw bytes of the tar
+(type 2) or the place of a file's content with its size and CRC-64 (type 1).
+Written by vbatts/tar-split as Docker 1.8 and later use it.
+
+A record is read as a stream, whatever its size: a million entries cost eight
+bytes each, for finding names that come twice.
+"""
+
+from __future__ import annotations
+
+import binascii
+import errno
+import os
+import posixpath
+import stat
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from isal import igzip, isal_zlib
+
+from migrator.errors import RecordError
+
+# What is decompressed, and parsed, at a time.
+_BATCH = 1 << 20
+
+# Docker's own lines are some hundred bytes; a PAX header can make one longer.
+_MAX_LINE = 16 << 20
+
+# Headers repeat themselves, but a record that unpacks to more than this many
+# times its size is no record. Short ones may: an empty layer is all zeros.
+_MAX_EXPANSION = 250
+_FREE_EXPANSION = 64 << 20
+
+# Sets of this many hashes are built when looking for repeated names.
+_BUCKET = 1 << 18
+
+_SEGMENT = 2
+_FILE = 1
+
+
+class FileEntry(NamedTuple):
+    """A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64."""
+
+    name: bytes
+    size: int
+    crc: int
+
+
+class Record:
+    """One tar-split record; iterating yields raw tar bytes and `FileEntry`s in order.
+
+    Entries without content (directories, links, empty files) yield nothing.
+    After the iteration `size` is the sum of all sizes, which is what Docker
+    records as the layer's size, `entries` the number of type-1 lines and
+    `files` the number of those that have content.
+
+    Raises `RecordError` when the record cannot be opened, is damaged, or
+    names a path twice (tar-split refuses those: two names are equal when they
+    are equal after Go's `filepath.Clean`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.entries = 0
+        self.files = 0
+        self._hashes = array("q")
+
+    def __iter__(self) -> Iterator[bytes | FileEntry]:
+        for line in self._objects():
+            kind = line.get("type")
+            if kind == _SEGMENT:
+                payload = line.get("payload")
+                if payload:
+                    yield _base64(payload)
+            elif kind == _FILE:
+                entry = self._file(line)
+                if entry is not None:
+                    yield entry
+        if self._repeats():
+            name = self._first_repeated_name()
+            if name is not None:
+                raise RecordError(f"the record names {os.fsdecode(name)!r} twice")
+
+    def names(self) -> Iterator[bytes]:
+        """The clean names of all type-1 lines, in order."""
+        for line in self._objects():
+            if line.get("type") == _FILE:
+                yield _clean_name(line)
+
+    def _file(self, line: dict[str, Any]) -> FileEntry | None:
+        name = _clean_name(line)
+        self._hashes.append(hash(name))
+        self.entries += 1
+        size = line.get("size", 0)
+        if type(size) is not int or size < 0:
+            raise RecordError(f"the record gives {os.fsdecode(name)!r} the size {size!r}")
+        if not size:
+            return None
+        self.files += 1
+        self.size += size
+        checksum = _base64(line.get("payload"))
+        if len(checksum) != 8:
+            raise RecordError(f"the record has no checksum for {os.fsdecode(name)!r}")
+        return FileEntry(name, size, int.from_bytes(checksum, "big"))
+
+    def _objects(self) -> Iterator[dict[str, Any]]:
+        for text in self._batches():
+            try:
+                lines = orjson.loads(b"[" + text.replace(b"\n", b",")[:-1] + b"]")
+            except orjson.JSONDecodeError as error:
+                raise RecordError(f"the record is not valid JSON ({error.msg})") from None
+            for line in lines:
+                if type(line) is not dict:
+                    raise RecordError("the record has a line that is no object")
+                yield line
+
+    def _batches(self) -> Iterator[bytes]:
+        """The decompressed text in pieces of whole lines, each ending in a newline."""
+        rest = b""
+        total = 0
+        try:
+            with _open_plain(self.path) as raw, igzip.IGzipFile(fileobj=raw) as stream:
+                allowed = max(
+                    _FREE_EXPANSION, _MAX_EXPANSION * os.fstat(raw.fileno()).st_size
+                )
+                while block := stream.read(_BATCH):
+                    total += len(block)
+                    if total > allowed:
+                        raise RecordError("the record unpacks to far more than a record can hold")
+                    end = block.rfind(b"\n") + 1
+                    if not end:
+                        rest += block
+                        if len(rest) > _MAX_LINE:
+                            raise RecordError("the record has a line longer than any real one")
+                        continue
+                    yield rest + block[:end]
+                    rest = block[end:]
+        except (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile) as error:
+            raise RecordError(f"the record is damaged ({error})") from None
+        except OSError as error:
+            raise RecordError(f"the record cannot be read ({error.strerror or error})") from None
+        if rest.strip():
+            yield rest + b"\n"
+
+    def _repeats(self) -> bool:
+        """Whether two names have one hash; bucket by bucket, to stay small."""
+        hashes = self._hashes
+        buckets = len(hashes) // _BUCKET + 1
+        if buckets == 1:
+            return len(set(hashes)) != len(hashes)
+        distinct = sum(
+            len({value for value in hashes if value % buckets == bucket})
+            for bucket in range(buckets)
+        )
+        return distinct != len(hashes)
+
+    def _first_repeated_name(self) -> bytes | None:
+        suspects = {value for value, count in Counter(self._hashes).items() if count > 1}
+        seen: set[bytes] = set()
+        for name in self.names():
+            if hash(name) in suspects:
+                if name in seen:
+                    return name
+                seen.add(name)
+        return None
+
+
+def _open_plain(path: Path) -> BufferedReader:
+    """Open a regular file; never a link, fifo or device in its place."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return BufferedReader(FileIO(fd), 1 << 17)
+
+
+def _base64(text: Any) -> bytes:
+    if type(text) is not str:
+        raise RecordError("the record has a payload that is no text")
+    try:
+        return binascii.a2b_base64(text, strict_mode=True) if text else b""
+    except (binascii.Error, ValueError) as error:
+        raise RecordError(f"the record has a payload that is not base64 ({error})") from None
+
+
+def _clean_name(line: dict[str, Any]) -> bytes:
+    """The entry's name as Go's filepath.Clean leaves it."""
+    raw = line.get("name_raw")
+    if raw:
+        name = _base64(raw)
+    else:
+        text = line.get("name", "")
+        if type(text) is not str:
+            raise RecordError("the record has a name that is no text")
+        name = text.encode()
+    if name.endswith(b"/"):
+        name = name[:-1]
+    if b"//" in name or b"./" in name or name.endswith((b".", b"/")) or name[:1] in (b"/", b""):
+        # normpath keeps two leading slashes, Clean does not.
+        name = posixpath.normpath(b"/" + name if name[:1] == b"/" else name or b".")
+        name = b"/" + name.lstrip(b"/") if name[:1] == b"/" else name
+    return name

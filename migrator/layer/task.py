@@ -1,0 +1,108 @@
+"""One layer's hashing as a task for a worker process."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.errors import MigratorError, RecordError
+from migrator.layer.changes import DiffSource
+from migrator.layer.recompute import fingerprint_recomputed, recompute
+from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
+
+
+class Method(enum.StrEnum):
+    """How a layer's digest came about."""
+
+    RECORD = "tar-split record"
+    RECOMPUTED = "recomputed"
+
+
+@dataclass(frozen=True, slots=True)
+class HashedLayer:
+    """A layer that was hashed: its digest and how it came about.
+
+    `fault` says why the layer's own record was of no use, if it had one.
+    `seconds` is the time it took in its worker; `kept` says that an earlier
+    run had done it.
+    """
+
+    v1_id: str
+    digest: LayerDigest
+    method: Method
+    fault: str | None
+    seconds: float
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTask:
+    """A layer to hash.
+
+    `record` is its tar-split record, if it has one, whose files are found
+    below `directory`. Without a usable record the diff is made anew as
+    `source` says, and its record written to `new_record`. `size` estimates the
+    bytes to read, for order and progress. `known` is what an earlier run found.
+    """
+
+    v1_id: str
+    directory: Path
+    record: Path | None
+    source: DiffSource
+    new_record: Path
+    size: int
+    known: HashedLayer | None = None
+
+    def record_of(self, layer: HashedLayer) -> Path:
+        """The record that rebuilds the tar of this task's result."""
+        if layer.method is Method.RECORD and self.record is not None:
+            return self.record
+        return self.new_record
+
+
+def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
+    """Hash one layer: from its record if that works, else from its files.
+
+    A result of an earlier run is kept if nothing that it depends on has
+    changed. Raises `LayerError` when the layer can't be hashed.
+    """
+    if task.known is not None and task.known.digest.fingerprint == _fingerprint(task, task.known):
+        progress(task.known.digest.tar_bytes)
+        return dataclasses.replace(task.known, kept=True)
+    begun = time.perf_counter()
+    fault = None
+    method = Method.RECORD
+    digest = None
+    if task.record is not None:
+        reported = 0
+
+        def count(amount: int) -> None:
+            nonlocal reported
+            reported += amount
+            progress(amount)
+
+        try:
+            digest = digest_record(task.record, task.directory, count)
+        except RecordError as error:
+            fault = str(error)
+            progress(-reported)
+    if digest is None:
+        method = Method.RECOMPUTED
+        digest = recompute(task.source, task.new_record, progress)
+    return HashedLayer(task.v1_id, digest, method, fault, time.perf_counter() - begun)
+
+
+def _fingerprint(task: LayerTask, known: HashedLayer) -> str | None:
+    """The fingerprint of the layer as it is now; None when it cannot be taken."""
+    try:
+        if known.method is Method.RECOMPUTED:
+            return fingerprint_recomputed(task.source, task.new_record)
+        if task.record is not None:
+            return fingerprint_record(task.record, task.directory)
+    except (OSError, MigratorError):
+        pass
+    return None

@@ -1,0 +1,92 @@
+"""The containers of a legacy store: `containers/<ID>/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator import gojson
+from migrator.errors import FormatError, Problem, Subject
+from migrator.legacy.files import MAX_JSON, list_directory, read_file
+from migrator.legacy.naming import printable
+from migrator.store.containerconfig import legacy_image
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyContainer:
+    """A container: `config` and `hostconfig` are its files as written, `v1_id` is its image.
+
+    `name` has no leading `/`. `id` is the name of its directory.
+    """
+
+    id: str
+    config: bytes
+    hostconfig: bytes | None
+    v1_id: str
+    name: str
+    driver: str
+
+    @property
+    def shown(self) -> str:
+        """How messages name it."""
+        return f"{printable(self.id)} ({printable(self.name)})" if self.name else printable(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    name: str = gojson.member(gojson.STRING, "Name")
+    driver: str = gojson.member(gojson.STRING, "Driver")
+
+
+_SETTINGS = gojson.Struct(_Settings)
+
+
+def read_containers(directory: Path, driver: str) -> tuple[list[LegacyContainer], list[Problem]]:
+    """The containers below `containers/` that belong to `driver`, sorted by ID, and the problems.
+
+    Whether their images are there is not looked at. Raises PermissionDenied,
+    or FormatError if the directory cannot be listed.
+    """
+    containers: list[LegacyContainer] = []
+    problems: list[Problem] = []
+    for name, is_directory in list_directory(directory):
+        try:
+            if not is_directory:
+                raise FormatError("is not a directory in containers/")
+            names = {entry for entry, _ in list_directory(directory / name)}
+            if not names:
+                reason = "is ignored: its directory is empty"
+                problems.append(Problem(Subject.CONTAINER, printable(name), reason, fatal=False))
+            # With the second alone it was made by Docker >= 1.10.
+            elif "config.json" in names or "config.v2.json" not in names:
+                container = _read_container(directory / name)
+                if container.driver not in ("", driver):
+                    other = printable(container.driver)
+                    reason = f"it belongs to the store of the {other} driver and stays as it is"
+                    problems.append(Problem(Subject.CONTAINER, container.shown, reason))
+                else:
+                    containers.append(container)
+        except FormatError as error:
+            problems.append(Problem(Subject.CONTAINER, printable(name), str(error)))
+    return containers, problems
+
+
+def _read_container(directory: Path) -> LegacyContainer:
+    if not directory.name.isprintable():
+        raise FormatError("its directory's name is no text")
+    config = read_file(directory / "config.json", MAX_JSON)
+    if config is None:
+        raise FormatError("has no config.json")
+    try:
+        image = legacy_image(config)
+        settings = gojson.decode(config, _SETTINGS)
+    except FormatError as error:
+        raise FormatError(error.message, subject="config.json") from None
+    return LegacyContainer(
+        id=directory.name,
+        config=config,
+        hostconfig=read_file(directory / "hostconfig.json", MAX_JSON),
+        v1_id=image,
+        name=settings.name.removeprefix("/"),
+        driver=settings.driver,
+    )

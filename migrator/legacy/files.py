@@ -1,0 +1,87 @@
+"""Reading the metadata files of a store that anything may have written.
+
+Only regular files of a bounded size are read and only real directories are
+entered, so that a fifo, a device or a symbolic link in a store neither blocks
+nor leads out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from migrator.errors import FormatError, MigratorError, PermissionDenied
+from migrator.legacy.naming import printable
+
+MAX_JSON = 16 << 20
+"""Bytes that the JSON of one image or container may have; a registry took far less."""
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def read_file(path: Path, limit: int) -> bytes | None:
+    """The content of the regular file `path`; None if there is no such file.
+
+    Raises FormatError when it is something else, has more than `limit` bytes or
+    cannot be read, PermissionDenied when only root may read it.
+    """
+    try:
+        fd = open_regular(path)
+        with open(fd, "rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise refusal(error, path) from None
+    if len(content) > limit:
+        raise FormatError(f"has more than {limit} bytes", subject=printable(str(path)))
+    return content
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading `path`, which must be a regular file.
+
+    Raises FormatError when it is something else, and OSError.
+    """
+    # Looked at first: merely opening a device may do something.
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise FormatError("is not a regular file", subject=printable(str(path)))
+    return os.open(path, _FILE)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether `path` is a directory and no symbolic link to one.
+
+    Raises PermissionDenied when only root can tell, FormatError when nobody can.
+    """
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise refusal(error, path) from None
+
+
+def list_directory(path: Path) -> list[tuple[str, bool]]:
+    """The names in a directory, sorted, each with whether it is a directory itself.
+
+    Symbolic links count as no directories. An absent directory is empty.
+    Raises PermissionDenied or FormatError.
+    """
+    try:
+        with os.scandir(path) as entries:
+            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise refusal(error, path) from None
+
+
+def refusal(error: OSError, path: Path) -> MigratorError:
+    """The error to raise when the kernel refused to read `path`."""
+    subject = printable(str(path))
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        hint = "run it as root, e.g. with sudo"
+        return PermissionDenied("may be read by root only", subject=subject, hint=hint)
+    return FormatError(f"cannot be read ({error.strerror})", subject=subject)

@@ -1,0 +1,217 @@
+"""Worker processes: one task each at a time, the largest first.
+
+A small pool of our own, because the standard ones hide what is needed here:
+which worker died over which task (it is tried once more, then it is an error
+of that task), progress from within a task, and stopping at once. Workers are
+forked: they start in milliseconds and share the parent's memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, ForkProcess
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from migrator.errors import LayerError, MigratorError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+TaskIn = TypeVar("TaskIn", contravariant=True)
+ResultOut = TypeVar("ResultOut", covariant=True)
+
+# A task whose worker died is given to another one this often.
+_RETRIES = 1
+
+
+class Job(Protocol[TaskIn, ResultOut]):
+    """What a worker does with a task; it calls its second argument with amounts of work done."""
+
+    def __call__(self, task: TaskIn, progress: Callable[[int], None], /) -> ResultOut: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Generic[Task]):
+    """A worker (numbered from 0) took on a task."""
+
+    task: Task
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed(Generic[Task]):
+    """A worker did some of its task; negative when a task's work so far was lost."""
+
+    task: Task
+    worker: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[Task, Result]):
+    """A task is done: either `result` or `error` is set."""
+
+    task: Task
+    worker: int
+    result: Result | None
+    error: MigratorError | None
+
+
+Event = Started[Task] | Progressed[Task] | Finished[Task, Result]
+
+
+class Pool(Generic[Task, Result]):
+    """Runs `job` over tasks in `workers` processes.
+
+    Use as a context manager: leaving it kills the workers that still run, so
+    an exception in the parent (an interrupt, say) stops all work at once.
+    """
+
+    def __init__(self, job: Job[Task, Result], workers: int) -> None:
+        self._job = job
+        self._context = multiprocessing.get_context("fork")
+        self._workers = [_Worker(number) for number in range(workers)]
+
+    def __enter__(self) -> Pool[Task, Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Event[Task, Result]]:
+        """Do all `tasks`, begun in the given order, and tell what happens as it happens."""
+        waiting = deque((task, 0) for task in tasks)
+        while True:
+            for worker in self._workers:
+                if waiting and worker.task is None:
+                    task, attempts = waiting.popleft()
+                    self._hand_out(worker, task, attempts)
+                    yield Started(task, worker.number)
+            busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                worker = busy[connection]  # type: ignore[index]
+                task, attempts = worker.task
+                try:
+                    kind, value = worker.connection.recv()
+                except (EOFError, OSError):
+                    cause = worker.bury()
+                    if attempts < _RETRIES:
+                        waiting.appendleft((task, attempts + 1))
+                        yield Progressed(task, worker.number, -worker.done)
+                    else:
+                        error = LayerError(f"its worker process {cause}, twice")
+                        yield Finished(task, worker.number, None, error)
+                    continue
+                if kind == "progress":
+                    worker.done += value
+                    yield Progressed(task, worker.number, value)
+                    continue
+                worker.task = None
+                if kind == "result":
+                    yield Finished(task, worker.number, value, None)
+                else:
+                    yield Finished(task, worker.number, None, value)
+
+    def _hand_out(self, worker: _Worker, task: Task, attempts: int) -> None:
+        if worker.process is None:
+            others = [w.connection for w in self._workers if w.process is not None]
+            worker.start(self._context, self._job, others)
+        worker.task = (task, attempts)
+        worker.done = 0
+        try:
+            worker.connection.send(task)
+        except OSError:
+            # It died while idle; the wait for its answer finds that out.
+            return
+
+
+class _Worker:
+    """One process and the parent's end of the pipe to it."""
+
+    connection: Connection[Any, Any]
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: ForkProcess | None = None
+        self.task: tuple[Any, int] | None = None
+        self.done = 0
+
+    def start(
+        self, context: ForkContext, job: Job[Any, Any], others: list[Connection[Any, Any]]
+    ) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_work,
+            args=(job, theirs, [self.connection, *others]),
+            name=f"migrator-worker-{self.number}",
+            daemon=True,
+        )
+        self.process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.bury()
+
+    def bury(self) -> str:
+        """Wait for the process, forget it, and say how it ended."""
+        assert self.process is not None
+        self.process.join()
+        code = self.process.exitcode or 0
+        self.connection.close()
+        self.process.close()
+        self.process = None
+        self.task = None
+        if code < 0:
+            return f"was killed ({signal.Signals(-code).name})"
+        return f"ended with status {code}"
+
+
+def _work(job: Job[Any, Any], connection: Connection[Any, Any], inherited: list[Any]) -> None:
+    """A worker's life: take a task, do it, answer; until the parent is gone."""
+    # Interrupts are the parent's business; it ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Left open here, the parent's ends would keep orphans from noticing its death.
+    for other in inherited:
+        other.close()
+    # The jobs make no reference cycles, and scanning for them costs some percent.
+    gc.disable()
+
+    def progress(amount: int) -> None:
+        connection.send(("progress", amount))
+
+    try:
+        while True:
+            task = connection.recv()
+            try:
+                answer = ("result", job(task, progress))
+            except MigratorError as error:
+                answer = ("error", error)
+            except MemoryError:
+                answer = ("error", LayerError("not enough memory"))
+            except (BrokenPipeError, ConnectionResetError):
+                raise
+            except OSError as error:
+                answer = ("error", LayerError(error.strerror or str(error), subject=_name(error)))
+            connection.send(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)
+
+
+def _name(error: OSError) -> str:
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, (str, bytes)) else ""

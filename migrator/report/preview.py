@@ -1,0 +1,102 @@
+"""What `migrator plan` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.errors import ExitCode
+from migrator.host import Host, usable_cpus
+from migrator.planning import Plan
+from migrator.report.estimate import core_rate, hashing_seconds
+from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.summary import SCHEMA
+from migrator.report.text import printable, quantity
+from migrator.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A plan and the time it would take here: `rate` is what a core hashes in bytes a second."""
+
+    plan: Plan
+    host: Host
+    workers: int
+    rate: float
+
+    @classmethod
+    def of(cls, plan: Plan, workers: int | None) -> Preview:
+        """Measure this host for `plan`."""
+        return cls(plan, Host.here(plan.root.path), workers or usable_cpus(), core_rate())
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 when something would be left out, else 0."""
+        left_out = any(problem.fatal for problem in self.plan.problems)
+        return ExitCode.PARTIAL if left_out and not self.plan.done_before else ExitCode.OK
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time for the layers that have a record."""
+        return self._seconds(with_record=True)
+
+    @property
+    def seconds_recomputed(self) -> float:
+        """Estimated time for the layers whose diff has to be made anew."""
+        return self._seconds(with_record=False)
+
+    def _seconds(self, *, with_record: bool) -> float:
+        sizes = [t.size for t in self.plan.tasks if (t.record is not None) is with_record]
+        return hashing_seconds(sizes, self.workers, self.rate)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        plan = self.plan
+        return {
+            "schema": SCHEMA,
+            "migrator": __version__,
+            "command": "plan",
+            "data_root": str(plan.root.path),
+            "driver": plan.driver.name,
+            "host": self.host.as_json(),
+            "workers": self.workers,
+            "already_migrated": plan.done_before,
+            "images": len(plan.images),
+            "images_migrated_before": len(plan.migrated),
+            "layers_to_hash": len(plan.tasks),
+            "layers_with_record": plan.with_record,
+            "layers_without_record": len(plan.tasks) - plan.with_record,
+            "bytes_to_hash": plan.size,
+            "tags": len(plan.references),
+            "containers": len(plan.containers),
+            "core_bytes_per_second": self.rate,
+            "estimated_seconds": self.seconds + self.seconds_recomputed,
+            "estimated_seconds_without_record": self.seconds_recomputed,
+            "problems": problems_as_json(plan.problems),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """A line each, safe to print on a terminal."""
+        plan = self.plan
+        yield printable(f"{plan.root.path} (driver {plan.driver.name})")
+        if plan.done_before:
+            yield "  already migrated, nothing to do"
+        without = len(plan.tasks) - plan.with_record
+        yield f"  images      {len(plan.images)}"
+        yield (
+            f"  layers      {len(plan.tasks)} to hash, {plan.with_record} with a tar-split record,"
+            f" {without} without"
+        )
+        if plan.migrated:
+            yield f"              {len(plan.migrated)} migrated before"
+        yield f"  tags        {len(plan.references)}"
+        yield f"  containers  {len(plan.containers)}"
+        yield f"  to hash     {quantity(plan.size)}"
+        yield (
+            f"  estimate    {self.seconds + self.seconds_recomputed:.1f} s with"
+            f" {self.workers} workers ({quantity(self.rate)}/s a core; disk speed not counted)"
+        )
+        if without:
+            yield f"              {self.seconds_recomputed:.1f} s of it for layers without a record"
+        yield from problem_lines(plan.problems)

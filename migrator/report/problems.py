@@ -1,0 +1,34 @@
+"""Problems, as lines for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from migrator.errors import Problem
+from migrator.report.text import printable
+
+
+def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """What is left out, then what is worth knowing; safe to print on a terminal."""
+    for title, fatal in (("Not migrated", True), ("Worth knowing", False)):
+        chosen = [problem for problem in problems if problem.fatal is fatal]
+        if chosen:
+            yield f"{title} ({len(chosen)}):"
+        for problem in chosen:
+            hint = f" ({problem.hint})" if problem.hint else ""
+            yield printable(f"  {problem}{hint}")
+
+
+def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """One object each; `left_out` says whether something was not migrated for it."""
+    return [
+        {
+            "about": str(problem.about),
+            "name": problem.name,
+            "reason": problem.reason,
+            "hint": problem.hint,
+            "left_out": problem.fatal,
+        }
+        for problem in problems
+    ]

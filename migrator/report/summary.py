@@ -1,0 +1,163 @@
+"""What a run did and how long it took: for people, and as JSON for programs.
+
+The JSON document's fields are described in the README; `SCHEMA` changes when
+one of them changes its meaning or goes away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.errors import ExitCode, Problem
+from migrator.host import Host
+from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.text import printable, quantity
+from migrator.version import __version__
+
+SCHEMA = 1
+
+
+class Timings:
+    """Seconds by phase, in the order in which the phases began."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is done inside as the phase `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    @property
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer's line in the report; `chain_id` is None when its image was not migrated."""
+
+    v1_id: str
+    diff_id: str
+    chain_id: str | None
+    size: int
+    tar_bytes: int
+    files: int
+    seconds: float
+    worker: int
+    method: str
+    kept: bool
+    fault: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as the README describes it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(slots=True)
+class Summary:
+    """The result of `migrate` or `checksums`.
+
+    `layers_new` and `duplicates` count the layers registered and those that
+    turned out to be the same as one of them; `bytes` is what was hashed.
+    """
+
+    command: str
+    data_root: str
+    driver: str
+    host: Host
+    workers: int
+    timings: Timings
+    images: int = 0
+    distinct_images: int = 0
+    layers_new: int = 0
+    duplicates: int = 0
+    tags: int = 0
+    containers: int = 0
+    nothing_to_do: str | None = None
+    layers: list[LayerRow] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 when something was left out, else 0."""
+        if self.nothing_to_do is None and any(problem.fatal for problem in self.problems):
+            return ExitCode.PARTIAL
+        return ExitCode.OK
+
+    @property
+    def bytes(self) -> int:
+        """Tar bytes hashed in this run."""
+        return sum(layer.tar_bytes for layer in self.layers if not layer.kept)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `--report` writes."""
+        hashing = self.timings.seconds.get("hash", 0.0)
+        return {
+            "schema": SCHEMA,
+            "migrator": __version__,
+            "command": self.command,
+            "data_root": self.data_root,
+            "driver": self.driver,
+            "exit_code": int(self.exit_code),
+            "nothing_to_do": self.nothing_to_do,
+            "host": self.host.as_json(),
+            "workers": self.workers,
+            "images": self.images,
+            "distinct_images": self.distinct_images,
+            "layers_new": self.layers_new,
+            "layers_duplicate": self.duplicates,
+            "layers_kept": sum(layer.kept for layer in self.layers),
+            "tags": self.tags,
+            "containers": self.containers,
+            "bytes": self.bytes,
+            "seconds": self.timings.total,
+            "bytes_per_second": self.bytes / hashing if hashing else None,
+            "phases": self.timings.seconds,
+            "layers": [layer.as_json() for layer in self.layers],
+            "problems": problems_as_json(self.problems),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The closing summary, a line each, safe to print on a terminal."""
+        where = f"{printable(self.data_root)} (driver {self.driver})"
+        if self.nothing_to_do is not None:
+            yield f"{where}: {self.nothing_to_do}"
+            return
+        if self.command == "checksums":
+            yield f"Hashed the layers of {where}"
+        else:
+            yield f"Migrated {where}"
+            yield f"  images      {self.images} migrated, {self.distinct_images} distinct"
+            yield (
+                f"  layers      {self.layers_new} registered,"
+                f" {self.duplicates} duplicates found"
+            )
+            yield f"  tags        {self.tags}"
+            yield f"  containers  {self.containers}"
+        hashing = self.timings.seconds.get("hash", 0.0)
+        hashed = [layer for layer in self.layers if not layer.kept]
+        kept = len(self.layers) - len(hashed)
+        rate = f", {self.bytes / hashing / 1e6:.0f} MB/s" if hashing > 0 else ""
+        yield (
+            f"  hashed      {len(hashed)} layers, {quantity(self.bytes)},"
+            f" {sum(layer.files for layer in hashed)} files"
+            f" in {hashing:.2f} s with {self.workers} workers{rate}"
+        )
+        if kept:
+            yield f"  kept        {kept} layers hashed by an earlier run"
+        remade = [layer for layer in self.layers if layer.method == "recomputed"]
+        if remade:
+            yield f"  recomputed  {len(remade)} layers without a usable tar-split record"
+        phases = ", ".join(f"{name} {took:.2f} s" for name, took in self.timings.seconds.items())
+        yield f"  time        {self.timings.total:.2f} s ({phases})"
+        yield from problem_lines(self.problems)

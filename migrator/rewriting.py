@@ -1,0 +1,211 @@
+"""From hashed layers to the new store: configs, tags and containers under their new IDs.
+
+Follows the order in which Docker 1.10 did it (`migrate/v1/migratev1.go`),
+because that decides what wins where two legacy things become one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from migrator import gojson
+from migrator.errors import FormatError, MigratorError, Problem, Subject
+from migrator.hashing import Hashed
+from migrator.layer.identity import chain_of, hex_part
+from migrator.layer.task import Method
+from migrator.legacy.containers import LegacyContainer
+from migrator.legacy.graph import LegacyImage
+from migrator.planning import Plan
+from migrator.state.staging import Staging
+from migrator.store import containerconfig, imageconfig
+from migrator.store.distribution import Distribution
+from migrator.store.imagedb import ImageDB
+from migrator.store.layerdb import LayerDB
+from migrator.store.markers import stage_markers
+from migrator.store.mounts import Mounts
+from migrator.store.references import References
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A migrated image, as far as its children and containers need it."""
+
+    image_id: str
+    diff_ids: tuple[str, ...]
+    chain: str
+    history: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """What was staged. `images` maps v1 IDs to image IDs, `chains` v1 IDs to chainIDs."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    chains: dict[str, str] = field(default_factory=dict)
+    layers: int = 0
+    duplicates: int = 0
+    tags: int = 0
+    containers: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def rewrite(plan: Plan, hashed: Hashed, staging: Staging) -> Rewritten:
+    """Stage everything that `plan` names and whose layers are hashed.
+
+    What cannot be done is a problem of the result; the rest goes on.
+    """
+    result = Rewritten()
+    images = _images(plan, hashed, staging, result)
+    _containers(plan, images, staging, result)
+    _tags(plan, staging, result)
+    stage_markers(staging, plan.migrated | result.images)
+    return result
+
+
+def _images(
+    plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten
+) -> dict[str, _Image]:
+    driver = plan.driver.name
+    layers, store = LayerDB(staging, driver), ImageDB(staging, driver)
+    distribution = Distribution(staging, driver)
+    done: dict[str, _Image] = {}
+    lost: dict[str, str] = {}
+
+    def lose(image: LegacyImage, about: Subject, error: MigratorError) -> None:
+        lost[image.v1_id] = image.v1_id
+        result.problems.append(Problem(about, image.v1_id, str(error), error.hint))
+
+    for image in plan.images:
+        if image.parent in lost:
+            lost[image.v1_id] = lost[image.parent]
+            reason = f"it builds on {lost[image.v1_id]}, which could not be migrated"
+            result.problems.append(Problem(Subject.IMAGE, image.v1_id, reason))
+            continue
+        parent = done[image.parent] if image.parent is not None else None
+        try:
+            if image.v1_id in plan.migrated:
+                done[image.v1_id] = _existing(plan, staging, plan.migrated[image.v1_id])
+                continue
+            if image.v1_id in hashed.failed:
+                lose(image, Subject.LAYER, hashed.failed[image.v1_id])
+                continue
+            layer, record = hashed.layers[image.v1_id], hashed.records[image.v1_id]
+            entry = imageconfig.history_entry(image.json)
+            history = (*(parent.history if parent else ()), entry)
+            diff_ids = (*(parent.diff_ids if parent else ()), layer.digest.diff_id)
+            config = imageconfig.make_config(image.json, diff_ids, history)
+        except FormatError as error:
+            lose(image, Subject.IMAGE, error)
+            continue
+        chain, new = layers.register(
+            parent.chain if parent else None,
+            layer.digest.diff_id,
+            layer.digest.size,
+            image.v1_id,
+            record,
+        )
+        result.layers += new
+        result.duplicates += not new
+        image_id = store.add(config, parent.image_id if parent else None)
+        # A diff that was made anew need not be what the blob in the registry holds.
+        if image.checksum is not None and layer.method is Method.RECORD:
+            distribution.add(layer.digest.diff_id, image.checksum)
+        done[image.v1_id] = _Image(image_id, diff_ids, chain, history)
+        result.images[image.v1_id] = image_id
+        result.chains[image.v1_id] = chain
+    store.finish()
+    distribution.finish()
+    return done
+
+
+def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:
+    """An image that an earlier migration made, read back from its config."""
+    path = f"image/{plan.driver.name}/imagedb/content/sha256/{hex_part(image_id)}"
+    config = staging.current(path) or b""
+    try:
+        diff_ids = tuple(orjson.loads(gojson.members(config)["rootfs"])["diff_ids"])
+    except (KeyError, TypeError, orjson.JSONDecodeError):
+        raise FormatError("no config of a migrated image", subject=path) from None
+    chain = chain_of(diff_ids)
+    if chain is None:
+        raise FormatError("an image without layers", subject=path)
+    return _Image(image_id, diff_ids, chain, imageconfig.inherited_history(config))
+
+
+def _tags(plan: Plan, staging: Staging, result: Rewritten) -> None:
+    images = plan.migrated | result.images
+    references = References(staging, plan.driver.name)
+    for reference in plan.references:
+        image_id = images.get(reference.v1_id)
+        if image_id is None:
+            reason = f"its image {reference.v1_id} could not be migrated"
+            result.problems.append(Problem(Subject.TAG, reference.shown, reason))
+        elif other := references.add(reference.name, reference.key, image_id):
+            reason = f"it exists already and is another image, {other}"
+            result.problems.append(Problem(Subject.TAG, reference.shown, reason))
+        else:
+            result.tags += 1
+    references.finish()
+
+
+def _containers(
+    plan: Plan, images: Mapping[str, _Image], staging: Staging, result: Rewritten
+) -> None:
+    driver = plan.driver
+    mounts = Mounts(staging, driver.name)
+    migrated: dict[str, LegacyContainer] = {}
+    for container in plan.containers:
+        image = images.get(container.v1_id)
+        if image is None:
+            reason = f"its image {container.v1_id} could not be migrated"
+            result.problems.append(Problem(Subject.CONTAINER, container.shown, reason))
+            continue
+        path = f"containers/{container.id}/config.v2.json"
+        if not staging.present(path):
+            try:
+                config = containerconfig.rewrite(container.config, image.image_id)
+            except FormatError as error:
+                result.problems.append(Problem(Subject.CONTAINER, container.shown, str(error)))
+                continue
+            staging.write(path, config)
+        if driver.container_exists(container.id):
+            mounts.register(container.id, image.chain, driver.init_layer(container.id))
+        else:
+            reason = "its writable layer is missing; Docker will not show it"
+            result.problems.append(Problem(Subject.CONTAINER, container.shown, reason))
+        migrated[container.id] = container
+        result.containers += 1
+    _links(plan, migrated, staging, result)
+
+
+def _links(
+    plan: Plan,
+    migrated: Mapping[str, LegacyContainer],
+    staging: Staging,
+    result: Rewritten,
+) -> None:
+    """Move links from the link graph into the host configs of migrated containers."""
+    links, problems = plan.root.links()
+    result.problems += problems
+    for container in migrated.values():
+        if container.hostconfig is None:
+            continue
+        wanted = []
+        for child, alias in links.get(container.id, ()):
+            if child in migrated:
+                wanted.append(f"/{migrated[child].name}:{alias}")
+            else:
+                reason = f"linked as {alias!r} to container {child}, which was not migrated"
+                result.problems.append(Problem(Subject.LINK, container.shown, reason))
+        try:
+            hostconfig = containerconfig.with_links(container.hostconfig, wanted)
+        except FormatError as error:
+            result.problems.append(Problem(Subject.LINK, container.shown, str(error)))
+            continue
+        if hostconfig is not None:
+            staging.replace(f"containers/{container.id}/hostconfig.json", hostconfig)
+
+

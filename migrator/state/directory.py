@@ -1,0 +1,77 @@
+"""The state directory `.migrator/` in a data root.
+
+    phase           `preparing`, `publishing`, `published` or `undoing`
+    journal.db      layers that are hashed already
+    records/        tar-split records made anew for layers that had none
+    stage/          what will be added, laid out as in the data root
+    saved/          files that were replaced, as they were
+    manifest.json   everything that was added or replaced, with BLAKE3 digests
+
+It stays after a migration, for `verify` and `rollback`.
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+from migrator import disk
+from migrator.errors import FormatError
+
+NAME = ".migrator"
+
+
+class Phase(enum.StrEnum):
+    """How far the migration of a data root has come."""
+
+    NONE = "none"
+    PREPARING = "preparing"
+    PUBLISHING = "publishing"
+    PUBLISHED = "published"
+    UNDOING = "undoing"
+
+
+class StateDirectory:
+    """Paths in `.migrator/`, and the phase recorded there."""
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self.path = data_root / NAME
+        self.stage = self.path / "stage"
+        self.saved = self.path / "saved"
+        self.records = self.path / "records"
+        self.journal = self.path / "journal.db"
+        self.manifest = self.path / "manifest.json"
+        self._phase = self.path / "phase"
+
+    @property
+    def phase(self) -> Phase:
+        """What is recorded; `Phase.NONE` without a state directory.
+
+        Raises FormatError when the file says something else.
+        """
+        try:
+            text = self._phase.read_text("ascii", errors="replace")
+        except FileNotFoundError:
+            return Phase.PREPARING if self.path.is_dir() else Phase.NONE
+        try:
+            return Phase(text)
+        except ValueError:
+            raise FormatError(
+                f"unknown phase {text[:20]!r}", subject=str(self._phase)
+            ) from None
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        disk.write_atomically(self._phase, phase.encode("ascii"))
+
+    def create(self) -> None:
+        """Make the directory where it is missing."""
+        if not self.path.is_dir():
+            disk.make_directory(self.path)
+
+    def clear_stage(self) -> None:
+        """Drop what an interrupted run prepared but did not begin to publish."""
+        disk.remove_tree(self.stage)
+        disk.remove_tree(self.saved)
+        disk.remove_file(self.manifest)

@@ -1,0 +1,69 @@
+"""`image/<driver>/distribution/`: which blob digests a layer is known by in registries.
+
+Docker uses it to push without sending again and to pull without fetching again
+(Docker 1.10 `distribution/metadata/v2_metadata_service.go`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from migrator.errors import FormatError
+from migrator.layer.identity import is_digest
+from migrator.state.staging import Staging
+
+# Docker keeps the newest 50 digests of a layer.
+_MOST = 50
+
+
+class Distribution:
+    """Collects (diffID, blob digest) pairs and stages the records, on top of those there are."""
+
+    def __init__(self, staging: Staging, driver: str) -> None:
+        self._staging = staging
+        self._base = f"image/{driver}/distribution"
+        self._by_diff_id: dict[str, list[dict[str, Any]]] = {}
+        self._by_digest: dict[str, str] = {}
+
+    def add(self, diff_id: str, digest: str) -> None:
+        """Note that the blob `digest` holds the layer `diff_id`; what is no digest is ignored."""
+        if not is_digest(digest):
+            return
+        metadata = {"Digest": digest, "SourceRepository": ""}
+        known = self._by_diff_id.setdefault(diff_id, self._existing(diff_id))
+        known[:] = [*(entry for entry in known if entry != metadata), metadata][-_MOST:]
+        self._by_digest[digest] = diff_id
+
+    def finish(self) -> None:
+        """Stage the records."""
+        for diff_id, known in self._by_diff_id.items():
+            self._put(self._diff_id_path(diff_id), orjson.dumps(known))
+        for digest, diff_id in self._by_digest.items():
+            path = f"{self._base}/diffid-by-digest/{digest.replace(':', '/')}"
+            if not self._staging.present(path):
+                self._staging.write(path, diff_id.encode())
+
+    def _diff_id_path(self, diff_id: str) -> str:
+        return f"{self._base}/v2metadata-by-diffid/{diff_id.replace(':', '/')}"
+
+    def _existing(self, diff_id: str) -> list[dict[str, Any]]:
+        path = self._diff_id_path(diff_id)
+        raw = self._staging.current(path)
+        if raw is None:
+            return []
+        try:
+            known = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise FormatError(f"not valid JSON ({error.msg})", subject=path) from None
+        if not isinstance(known, list):
+            raise FormatError("not a list of digests", subject=path)
+        return known
+
+    def _put(self, path: str, data: bytes) -> None:
+        current = self._staging.current(path)
+        if current is None:
+            self._staging.write(path, data)
+        elif current != data:
+            self._staging.replace(path, data)

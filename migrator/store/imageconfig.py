@@ -1,0 +1,218 @@
+"""The config of a migrated image, made from its v1 json as Docker 1.10.3 makes it.
+
+Docker: image/v1/imagev1.go (HistoryFromConfig, MakeConfigFromV1Config), image/image.go,
+image/store.go (Create), migrate/v1/migratev1.go (getParent), pkg/version. An image whose
+json raises FormatError in any of these functions is one that Docker does not migrate.
+"""
+
+# ruff: noqa: RUF009 (`member` makes a dataclasses.field, nothing is shared)
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from migrator import gojson
+from migrator.errors import FormatError
+from migrator.gojson import BOOL, INT64, STR_SLICE, STRING, STRINGS, TIME, Struct, member
+
+_DROPPED = ("id", "parent", "Size", "parent_id", "layer_id", "throwaway")
+_KEPT_AS_WRITTEN_FROM = "1.8.3"
+
+_atoi = re.compile(r"([+-]?)0*([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Go's struct{}."""
+
+
+_SET = gojson.MapOf(Struct(_Nothing))
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """engine-api's container.Config; the order of the fields is that of the JSON."""
+
+    hostname: str = member(STRING, "Hostname")
+    domainname: str = member(STRING, "Domainname")
+    user: str = member(STRING, "User")
+    attach_stdin: bool = member(BOOL, "AttachStdin")
+    attach_stdout: bool = member(BOOL, "AttachStdout")
+    attach_stderr: bool = member(BOOL, "AttachStderr")
+    exposed_ports: Mapping[str, _Nothing] | None = member(_SET, "ExposedPorts", omitempty=True)
+    publish_service: str = member(STRING, "PublishService", omitempty=True)
+    tty: bool = member(BOOL, "Tty")
+    open_stdin: bool = member(BOOL, "OpenStdin")
+    stdin_once: bool = member(BOOL, "StdinOnce")
+    env: tuple[str, ...] | None = member(STRINGS, "Env")
+    cmd: tuple[str, ...] | None = member(STR_SLICE, "Cmd")
+    args_escaped: bool = member(BOOL, "ArgsEscaped", omitempty=True)
+    image: str = member(STRING, "Image")
+    volumes: Mapping[str, _Nothing] | None = member(_SET, "Volumes")
+    working_dir: str = member(STRING, "WorkingDir")
+    entrypoint: tuple[str, ...] | None = member(STR_SLICE, "Entrypoint")
+    network_disabled: bool = member(BOOL, "NetworkDisabled", omitempty=True)
+    mac_address: str = member(STRING, "MacAddress", omitempty=True)
+    on_build: tuple[str, ...] | None = member(STRINGS, "OnBuild")
+    labels: Mapping[str, str] | None = member(gojson.MapOf(STRING), "Labels")
+    stop_signal: str = member(STRING, "StopSignal", omitempty=True)
+
+
+_CONTAINER = Struct(ContainerConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class V1Image:
+    """image.V1Image: what Docker knows of a v1 json."""
+
+    id: str = member(STRING, "id", omitempty=True)
+    parent: str = member(STRING, "parent", omitempty=True)
+    comment: str = member(STRING, "comment", omitempty=True)
+    created: gojson.GoTime = member(TIME, "created")
+    container: str = member(STRING, "container", omitempty=True)
+    container_config: ContainerConfig = member(_CONTAINER, "container_config")
+    docker_version: str = member(STRING, "docker_version", omitempty=True)
+    author: str = member(STRING, "author", omitempty=True)
+    config: ContainerConfig | None = member(gojson.Pointer(_CONTAINER), "config", omitempty=True)
+    architecture: str = member(STRING, "architecture", omitempty=True)
+    os: str = member(STRING, "os", omitempty=True)
+    size: int = member(INT64, "Size", omitempty=True)
+
+
+_V1_IMAGE = Struct(V1Image)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    parent: str = member(STRING, "Parent")
+    parent_id: str = member(STRING, "parent_id")
+
+
+_PARENT = Struct(_Parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    docker_version: str = member(STRING, "docker_version")
+
+
+_VERSION = Struct(_Version)
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    created: gojson.GoTime = member(TIME, "created")
+    author: str = member(STRING, "author", omitempty=True)
+    created_by: str = member(STRING, "created_by", omitempty=True)
+    comment: str = member(STRING, "comment", omitempty=True)
+    empty_layer: bool = member(BOOL, "empty_layer", omitempty=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _RootFS:
+    type: str = member(STRING, "type")
+    diff_ids: tuple[str, ...] | None = member(STRINGS, "diff_ids", omitempty=True)
+
+
+_HISTORY = Struct(_History)
+_ROOTFS = Struct(_RootFS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image(V1Image):
+    rootfs: _RootFS | None = member(gojson.Pointer(_ROOTFS), "rootfs")
+    history: tuple[_History, ...] | None = member(gojson.SliceOf(_HISTORY), "history")
+
+
+_IMAGE = Struct(_Image)
+
+
+def legacy_parent(raw: bytes) -> str:
+    """The v1 ID that this v1 json names as its parent; empty for a base image.
+
+    That is `parent`, else what follows the first `:` of `parent_id`. The file `parent`
+    beside the json, which overrides both, is not looked at.
+    Raises FormatError, also for a `parent_id` without `:` (there Docker panics).
+    """
+    named = gojson.decode(raw, _PARENT)
+    if named.parent or not named.parent_id:
+        return named.parent
+    _algorithm, colon, digits = named.parent_id.partition(":")
+    if not colon:
+        raise FormatError(f"parent_id {named.parent_id!r} is no digest")
+    return digits
+
+
+def history_entry(raw: bytes) -> bytes:
+    """The history object that stands for the image with this v1 json.
+
+    Raises FormatError.
+    """
+    image = gojson.decode(raw, _V1_IMAGE)
+    entry = _History(
+        created=image.created,
+        author=image.author,
+        created_by=" ".join(image.container_config.cmd or ()),
+        comment=image.comment,
+    )
+    return _HISTORY.write(entry)
+
+
+def make_config(raw: bytes, diff_ids: Sequence[str], history: Sequence[bytes]) -> bytes:
+    """The config of the image with this v1 json; the image ID is its SHA-256.
+
+    `diff_ids` (`sha256:...`) and `history` (as from `history_entry`) are those of all its
+    layers, bottom first, its own included. Raises FormatError.
+    """
+    if _older(gojson.decode(raw, _VERSION).docker_version, _KEPT_AS_WRITTEN_FROM):
+        raw = _V1_IMAGE.write(gojson.decode(raw, _V1_IMAGE))
+    values = gojson.members(raw)
+    for key in _DROPPED:
+        values.pop(key, None)
+    values["rootfs"] = _ROOTFS.write(_RootFS("layers", tuple(diff_ids)))
+    values["history"] = b"[" + b",".join(history) + b"]"
+    config = gojson.encode_object(values)
+    _check_created(config, diff_ids)
+    return config
+
+
+def inherited_history(config: bytes) -> tuple[bytes, ...]:
+    """The history that an image made on top of the one with this config begins with.
+
+    It differs from what `make_config` was given only if the v1 json has keys that equal
+    `history` but for case. Raises FormatError.
+    """
+    return tuple(map(_HISTORY.write, gojson.decode(config, _IMAGE).history or ()))
+
+
+def _check_created(config: bytes, diff_ids: Sequence[str]) -> None:
+    """What Docker checks as it stores a config; keys kept from the v1 json can break it."""
+    image = gojson.decode(config, _IMAGE)
+    if image.rootfs is None or image.rootfs.diff_ids != tuple(diff_ids):
+        raise FormatError("a key that reads as 'rootfs' hides the image's layers")
+    if sum(not entry.empty_layer for entry in image.history or ()) > len(diff_ids):
+        raise FormatError("a key that reads as 'history' names more layers than there are")
+
+
+def _older(version: str, other: str) -> bool:
+    """Docker's pkg/version LessThan: numbers between dots, missing ones count as 0."""
+    for part, other_part in zip_longest(version.split("."), other.split("."), fillvalue="0"):
+        if (number := _number(part)) != (other_number := _number(other_part)):
+            return number < other_number
+    return False
+
+
+def _number(text: str) -> int:
+    """strconv.Atoi without its error: 0 if it is no number, the nearest int64 if out of range."""
+    match = _atoi.match(text)
+    if match is None:
+        return 0
+    sign, digits = match.groups()
+    # Atoi stops at the digit where 64 bits overflow and does not see what follows.
+    value = int(digits[:20])
+    if value < 2**64 and match.end() != len(text):
+        return 0
+    return max(-value, -(2**63)) if sign == "-" else min(value, 2**63 - 1)

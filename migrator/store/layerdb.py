@@ -1,0 +1,39 @@
+"""`image/<driver>/layerdb/sha256/<chainID>/`: the layers (Docker 1.10 `layer/filestore.go`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migrator.layer.identity import chain_id, hex_part
+from migrator.state.staging import Staging
+
+
+class LayerDB:
+    """Registers layers in a stage, each chainID once: the first to come keeps it."""
+
+    def __init__(self, staging: Staging, driver: str) -> None:
+        self._staging = staging
+        self._base = f"image/{driver}/layerdb/sha256"
+        self._registered: set[str] = set()
+
+    def register(
+        self, parent: str | None, diff_id: str, size: int, cache_id: str, record: Path
+    ) -> tuple[str, bool]:
+        """Register the layer `diff_id` on the chain `parent` (None: at the bottom).
+
+        `size` in bytes; `cache_id` names the driver's directory; `record` is
+        the layer's tar-split record. Returns the chainID and whether it is new.
+        """
+        chain = chain_id(parent, diff_id)
+        path = f"{self._base}/{hex_part(chain)}"
+        if chain in self._registered or self._staging.present(path):
+            return chain, False
+        self._registered.add(chain)
+        write = self._staging.write
+        write(f"{path}/cache-id", cache_id.encode())
+        write(f"{path}/diff", diff_id.encode())
+        write(f"{path}/size", b"%d" % size)
+        if parent is not None:
+            write(f"{path}/parent", parent.encode())
+        self._staging.link(f"{path}/tar-split.json.gz", record)
+        return chain, True

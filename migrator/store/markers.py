@@ -1,0 +1,52 @@
+"""The two files by which Docker 1.10 to 18.09 knows that a data root is migrated.
+
+`.migration-v1-images.json` maps v1 IDs to image IDs, `.migration-v1-tags` is
+empty (Docker 1.10 `migrate/v1/migratev1.go`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from migrator.errors import FormatError
+from migrator.state.staging import Staging
+
+IMAGES = ".migration-v1-images.json"
+TAGS = ".migration-v1-tags"
+
+_MAX_MAP = 256 << 20
+
+
+def stage_markers(staging: Staging, images: Mapping[str, str]) -> None:
+    """Stage both; a map that is there already is replaced by `images`, which includes it."""
+    data = orjson.dumps(images, option=orjson.OPT_SORT_KEYS)
+    if not staging.present(IMAGES):
+        staging.write(IMAGES, data)
+    elif staging.current(IMAGES) != data:
+        staging.replace(IMAGES, data)
+    if not staging.present(TAGS):
+        staging.write(TAGS, b"")
+
+
+def read_image_map(data_root: Path) -> dict[str, str] | None:
+    """The map of a data root, v1 ID to image ID; None when it has none.
+
+    Raises FormatError when it is not such a map.
+    """
+    path = data_root / IMAGES
+    try:
+        if path.stat().st_size > _MAX_MAP:
+            raise FormatError("too large for a map of images", subject=str(path))
+        values = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FormatError(f"cannot be read ({error.strerror})", subject=str(path)) from None
+    except orjson.JSONDecodeError as error:
+        raise FormatError(f"not valid JSON ({error.msg})", subject=str(path)) from None
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise FormatError("not a map of v1 IDs to image IDs", subject=str(path))
+    return values

@@ -1,0 +1,48 @@
+"""The real stores, unpacked once a session, and what Docker 1.10.3 made of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STORES = Path(__file__).parent.parent / "legacy_fixtures" / "stores"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A store by name, unpacked; not to be written to."""
+    unpacked: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        if name not in unpacked:
+            directory = tmp_path_factory.mktemp("store")
+            options = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp"]
+            archive = STORES / f"{name}.tar.xz"
+            subprocess.run(["tar", "-C", directory, *options, "-xpJf", archive], check=True)
+            unpacked[name] = directory
+        return unpacked[name]
+
+    return unpack
+
+
+@pytest.fixture
+def store_copy(store: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A private copy of a store by name."""
+
+    def copy(name: str) -> Path:
+        target = tmp_path / name
+        subprocess.run(["cp", "-a", store(name), target], check=True)
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, Any]]:
+    """What Docker made of a store by name, as `dump_store.py` prints it."""
+    return lambda name: json.loads((STORES / f"{name}.golden.json").read_text())
