@@ -1,10 +1,10 @@
 """Carries a Docker <= 1.9 data root over to the content-addressed store of Docker >= 1.10.
 
-    from migrator import plan, migrate, verify
+from migrator import plan, migrate, verify
 
-    plan("/var/lib/docker").tasks       # what there is to hash
-    migrate("/var/lib/docker").images   # how many images it migrated
-    verify("/var/lib/docker").findings  # what is wrong with a migrated root
+plan("/var/lib/docker").tasks       # what there is to hash
+migrate("/var/lib/docker").images   # how many images it migrated
+verify("/var/lib/docker").findings  # what is wrong with a migrated root
 """
 
 from migrator.errors import MigratorError, Problem

@@ -88,10 +88,10 @@ def _cgroup_directories(controller: str, root: Path) -> Iterator[Path]:
 
     As far as they are mounted: in a container only some may be.
     """
-    groups = {}
+    groups: dict[str, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
-        _, names, group = line.split(":", 2) if line.count(":") >= 2 else ("", "", "")
-        groups.update(dict.fromkeys(names.split(","), group))
+        names, _, path = line.partition(":")[2].partition(":")
+        groups |= dict.fromkeys(names.split(","), path)
     for mount in read_mounts(root / "proc/self/mountinfo"):
         if mount.fs_type == "cgroup2":
             group = groups.get("")

@@ -52,8 +52,9 @@ def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:
 def place_of(mounts: Sequence[Mount], path: str) -> Place | None:
     """Where in which file system the absolute `path` without symbolic links lies."""
     mount = mount_of(mounts, path)
-    below = mount and relative(path, mount.mount_point)
-    return None if mount is None or below is None else Place(mount.device, join(mount.root, below))
+    if mount is None:
+        return None
+    return Place(mount.device, join(mount.root, relative(path, mount.mount_point) or ""))
 
 
 def paths_to(mounts: Iterable[Mount], place: Place) -> list[str]:

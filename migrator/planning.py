@@ -12,11 +12,11 @@ from migrator.layer.task import LayerTask
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.drivers import Driver
 from migrator.legacy.graph import Graph, LegacyImage
-from migrator.legacy.naming import printable
 from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot, open_root
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store.markers import TAGS, read_image_map
+from migrator.text import shown
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
 # only costs time and memory, which grow with its square.
@@ -79,7 +79,7 @@ def make_plan(root: LegacyRoot) -> Plan:
         *((Subject.CONTAINER, each.shown, each.v1_id) for each in containers),
     ]
     problems += [
-        Problem(subject, name, f"its image {printable(v1_id)} is not there")
+        Problem(subject, name, f"its image {shown(v1_id)} is not there")
         for subject, name, v1_id in orphans
         if v1_id not in graph.images
     ]

@@ -97,12 +97,15 @@ class Pool(Generic[Task, Result]):
                     task, attempts = waiting.popleft()
                     self._hand_out(worker, task, attempts)
                     yield Started(task, worker.number)
-            busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
+            busy = {
+                worker.connection: (worker, *worker.task)
+                for worker in self._workers
+                if worker.task is not None
+            }
             if not busy:
                 return
             for connection in wait(list(busy)):
-                worker = busy[connection]  # type: ignore[index]
-                task, attempts = worker.task
+                worker, task, attempts = busy[connection]  # type: ignore[index]
                 try:
                     kind, value = worker.connection.recv()
                 except (EOFError, OSError):

@@ -61,13 +61,11 @@ def rewrite(plan: Plan, hashed: Hashed, staging: Staging) -> Rewritten:
     images = _images(plan, hashed, staging, result)
     _containers(plan, images, staging, result)
     _tags(plan, staging, result)
-    stage_markers(staging, plan.migrated | result.images)
+    stage_markers(staging, {**plan.migrated, **result.images})
     return result
 
 
-def _images(
-    plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten
-) -> dict[str, _Image]:
+def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> dict[str, _Image]:
     driver = plan.driver.name
     layers, store = LayerDB(staging, driver), ImageDB(staging, driver)
     distribution = Distribution(staging, driver)
@@ -136,7 +134,7 @@ def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:
 
 
 def _tags(plan: Plan, staging: Staging, result: Rewritten) -> None:
-    images = plan.migrated | result.images
+    images = {**plan.migrated, **result.images}
     references = References(staging, plan.driver.name)
     for reference in plan.references:
         image_id = images.get(reference.v1_id)
@@ -207,5 +205,3 @@ def _links(
             continue
         if hostconfig is not None:
             staging.replace(f"containers/{container.id}/hostconfig.json", hostconfig)
-
-

@@ -21,7 +21,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def unpack(name: str) -> Path:
         if name not in unpacked:
             directory = tmp_path_factory.mktemp("store")
-            options = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp"]
+            options = [
+                "--numeric-owner",
+                "--xattrs",
+                "--xattrs-include=*",
+                "--warning=no-timestamp",
+            ]
             archive = STORES / f"{name}.tar.xz"
             subprocess.run(["tar", "-C", directory, *options, "-xpJf", archive], check=True)
             unpacked[name] = directory

@@ -31,7 +31,7 @@ def v1_id(number: int) -> str:
     return f"{number:064x}"
 
 
-def add(graph: Path, number: int, parent: int | None = None, **files: bytes) -> Path:
+def add(graph: Path, number: int, parent: int | None = None, /, **files: bytes) -> Path:
     directory = graph / v1_id(number)
     directory.mkdir(parents=True)
     config = {"id": v1_id(number)} | ({} if parent is None else {"parent": v1_id(parent)})

@@ -17,7 +17,7 @@ from migrator.cli.rollback import rollback
 from migrator.cli.status import status
 from migrator.cli.verify import verify
 from migrator.errors import ExitCode, Interrupted, MigratorError
-from migrator.report.text import printable
+from migrator.text import printable
 from migrator.version import __version__
 
 

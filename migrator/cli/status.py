@@ -7,7 +7,7 @@ import click
 from migrator import recovery
 from migrator.cli.options import Common, common_options, option
 from migrator.cli.output import print_json
-from migrator.report.text import printable
+from migrator.text import printable
 
 
 @click.command()

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from migrator.errors import FormatError
 from migrator.gojson import scan
 from migrator.gojson.scan import GoJSONError
 from migrator.gojson.strings import quote, unquote
@@ -122,7 +123,7 @@ class _Time(Kind[GoTime]):
         try:
             return quote(value.format())
         except ValueError as error:
-            raise GoJSONError(str(error), 0) from error
+            raise FormatError(f"{value} has no JSON form: {error}") from error
 
 
 STRING = _String()

@@ -84,10 +84,12 @@ class LayerDirectory:
                 break
             shared += 1
         self._leave(shared)
-        for component in wanted[shared:]:
-            self._fds.append(os.open(component, _DIRECTORY, dir_fd=self._fds[-1]))
-            self._names.append(component)
-        self._directory = directory
+        try:
+            for component in wanted[shared:]:
+                self._fds.append(os.open(component, _DIRECTORY, dir_fd=self._fds[-1]))
+                self._names.append(component)
+        finally:
+            self._directory = b"/".join(self._names)
 
     def _leave(self, depth: int) -> None:
         while len(self._names) > depth:

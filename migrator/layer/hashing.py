@@ -31,9 +31,7 @@ _REPORT = 8 << 20
 
 # What the file system says when the tree is not the one that was recorded; any
 # other failure is one of reading, and no other way to the digest would fare better.
-_NOT_THERE = frozenset(
-    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-)
+_NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
 @dataclass(frozen=True, slots=True)

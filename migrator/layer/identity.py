@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 SHA256 = "sha256:"
 
-_DIGEST = re.compile(r"(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})")
+_DIGEST = re.compile(r"(?:sha256:[a-fA-F0-9]{64}|sha384:[a-fA-F0-9]{96}|sha512:[a-fA-F0-9]{128})")
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 
 

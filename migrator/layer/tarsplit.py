@@ -12,11 +12,9 @@ bytes each, for finding names that come twice.
 from __future__ import annotations
 
 import binascii
-import errno
+import gzip
 import os
 import posixpath
-import stat
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -25,12 +23,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from isal import igzip, isal_zlib
+from isal import igzip
+from isal.igzip_lib import IsalError
 
-from migrator.errors import RecordError
+from migrator.errors import FormatError, RecordError
+from migrator.files import open_regular
 
-# What is decompressed, and parsed, at a time.
+# What is decompressed, and parsed, at a time, and what is read for it.
 _BATCH = 1 << 20
+_READ = 1 << 17
 
 # Docker's own lines are some hundred bytes; a PAX header can make one longer.
 _MAX_LINE = 16 << 20
@@ -129,10 +130,12 @@ class Record:
         rest = b""
         total = 0
         try:
-            with _open_plain(self.path) as raw, igzip.IGzipFile(fileobj=raw) as stream:
-                allowed = max(
-                    _FREE_EXPANSION, _MAX_EXPANSION * os.fstat(raw.fileno()).st_size
-                )
+            file = FileIO(open_regular(self.path))
+            with BufferedReader(file, _READ) as raw, igzip.IGzipFile(fileobj=raw) as stream:
+                size = os.fstat(file.fileno()).st_size
+                if not size:
+                    raise RecordError("the record is empty")
+                allowed = max(_FREE_EXPANSION, _MAX_EXPANSION * size)
                 while block := stream.read(_BATCH):
                     total += len(block)
                     if total > allowed:
@@ -145,8 +148,10 @@ class Record:
                         continue
                     yield rest + block[:end]
                     rest = block[end:]
-        except (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile) as error:
+        except (EOFError, IsalError, gzip.BadGzipFile) as error:  # type: ignore[misc]
             raise RecordError(f"the record is damaged ({error})") from None
+        except FormatError as error:
+            raise RecordError(f"the record {error.message}") from None
         except OSError as error:
             raise RecordError(f"the record cannot be read ({error.strerror or error})") from None
         if rest.strip():
@@ -173,15 +178,6 @@ class Record:
                     return name
                 seen.add(name)
         return None
-
-
-def _open_plain(path: Path) -> BufferedReader:
-    """Open a regular file; never a link, fifo or device in its place."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file")
-    return BufferedReader(FileIO(fd), 1 << 17)
 
 
 def _base64(text: Any) -> bytes:

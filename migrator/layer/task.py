@@ -11,8 +11,8 @@ from pathlib import Path
 
 from migrator.errors import MigratorError, RecordError
 from migrator.layer.changes import DiffSource
-from migrator.layer.recompute import fingerprint_recomputed, recompute
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
+from migrator.layer.recompute import fingerprint_recomputed, recompute
 
 
 class Method(enum.StrEnum):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
-from migrator.legacy.files import MAX_JSON, list_directory, read_file
-from migrator.legacy.naming import printable
+from migrator.files import MAX_JSON, list_directory, read_file
 from migrator.store.containerconfig import legacy_image
+from migrator.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LegacyContainer:
     @property
     def shown(self) -> str:
         """How messages name it."""
-        return f"{printable(self.id)} ({printable(self.name)})" if self.name else printable(self.id)
+        return f"{shown(self.id)} ({shown(self.name)})" if self.name else shown(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,18 @@ def read_containers(directory: Path, driver: str) -> tuple[list[LegacyContainer]
                 raise FormatError("is not a directory in containers/")
             names = {entry for entry, _ in list_directory(directory / name)}
             if not names:
-                reason = "is ignored: its directory is empty"
-                problems.append(Problem(Subject.CONTAINER, printable(name), reason, fatal=False))
+                raise FormatError("its directory is empty")
             # With the second alone it was made by Docker >= 1.10.
-            elif "config.json" in names or "config.v2.json" not in names:
+            if "config.json" in names or "config.v2.json" not in names:
                 container = _read_container(directory / name)
                 if container.driver not in ("", driver):
-                    other = printable(container.driver)
+                    other = shown(container.driver)
                     reason = f"it belongs to the store of the {other} driver and stays as it is"
                     problems.append(Problem(Subject.CONTAINER, container.shown, reason))
                 else:
                     containers.append(container)
         except FormatError as error:
-            problems.append(Problem(Subject.CONTAINER, printable(name), str(error)))
+            problems.append(Problem(Subject.CONTAINER, shown(name), str(error)))
     return containers, problems
 
 

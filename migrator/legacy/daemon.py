@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError
+from migrator.files import open_regular, refusal
 from migrator.legacy.drivers import KNOWN
-from migrator.legacy.files import open_regular, refusal
-from migrator.legacy.naming import printable
 from migrator.mountinfo import Mount, Place, join, paths_to, place_of, read_mounts, relative
+from migrator.text import shown
 
 PROC = Path("/proc")
 
@@ -87,8 +87,8 @@ def _in_processes(path: str, mounts: Sequence[Mount], proc: Path) -> str | None:
         for link in (process / "cwd", process / "root", *_children(process / "fd")):
             target = _link(link)
             if any(relative(target, root) is not None for root in roots):
-                name = printable(name)
-                return f"the process {name} (PID {pid}) is using {printable(target)}"
+                name = shown(name)
+                return f"the process {name} (PID {pid}) is using {shown(target)}"
     return None
 
 
@@ -129,11 +129,11 @@ def _in_mounts(path: str, ours: Sequence[Mount], mounts: Sequence[Mount]) -> str
     for mount in mounts:
         what = _part_mounted(mount, roots) or _part_shown(mount, places)
         if what is not None:
-            return f"{printable(what)} is mounted at {printable(mount.mount_point)}"
+            return f"{shown(what)} is mounted at {shown(mount.mount_point)}"
         for directory in _overlay_directories(mount):
             if any(relative(directory, root) for root in roots):
-                point = printable(mount.mount_point)
-                return f"an overlay of {printable(directory)} is mounted at {point}"
+                point = shown(mount.mount_point)
+                return f"an overlay of {shown(directory)} is mounted at {point}"
     return None
 
 
@@ -167,7 +167,7 @@ def _in_locks(root: Path) -> str | None:
     for pattern in _LOCKED:
         for path in sorted(root.glob(pattern)):
             if _is_locked(path):
-                return f"the database {printable(str(path))} is locked by another process"
+                return f"the database {shown(str(path))} is locked by another process"
     return None
 
 

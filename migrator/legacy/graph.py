@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError, Problem, Subject
-from migrator.legacy.files import MAX_JSON, list_directory, read_file
-from migrator.legacy.naming import is_v1_id, printable
+from migrator.files import MAX_JSON, list_directory, read_file
+from migrator.legacy.naming import is_v1_id
 from migrator.store.imageconfig import legacy_parent
+from migrator.text import shown
 
 _MAX_NOTE = 4096
 
@@ -48,7 +49,7 @@ class Graph:
             if not is_v1_id(name):
                 if not name.startswith(("_", ".")):
                     reason = "is ignored: its name is no image ID"
-                    problems.append(Problem(Subject.IMAGE, printable(name), reason, fatal=False))
+                    problems.append(Problem(Subject.IMAGE, shown(name), reason, fatal=False))
                 continue
             try:
                 if not is_directory:
@@ -106,7 +107,7 @@ def _parent(directory: Path, json: bytes) -> str | None:
     if not parent:
         return None
     if not is_v1_id(parent):
-        raise FormatError(f"its parent {printable(parent)!r} is no image ID")
+        raise FormatError(f"its parent {shown(parent)!r} is no image ID")
     return parent
 
 

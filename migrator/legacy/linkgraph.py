@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.errors import FormatError, Problem, Subject
-from migrator.legacy.files import read_file
+from migrator.files import read_file
 
 _MAX_FILE = 64 << 20
 _MAX_VALUE = 1 << 20

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
+from migrator.files import read_file
 from migrator.layer.identity import is_digest
-from migrator.legacy.files import read_file
-from migrator.legacy.naming import is_v1_id, printable
+from migrator.legacy.naming import is_v1_id
+from migrator.text import shown
 
 _MAX_FILE = 64 << 20
 _MAX_NAME = 255
@@ -69,15 +70,15 @@ def read_repositories(path: Path) -> tuple[list[Reference], list[Problem]]:
     for old_name, tags in sorted(repositories.items()):
         for tag, v1_id in sorted((tags or {}).items()):
             separator = "@" if is_digest(tag) else ":"
-            shown = printable(old_name) + separator + printable(tag)
+            spelling = shown(old_name) + separator + shown(tag)
             try:
                 name = normalise(old_name)
                 if separator == ":" and not _tag.fullmatch(tag):
                     raise FormatError("Docker 1.10 does not accept this tag")
             except FormatError as error:
-                problems.append(Problem(Subject.TAG, shown, error.message))
+                problems.append(Problem(Subject.TAG, spelling, error.message))
             else:
-                references.append(Reference(name, name + separator + tag, v1_id, shown))
+                references.append(Reference(name, name + separator + tag, v1_id, spelling))
     return references, problems
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import DataRootError, DriverError, PermissionDenied, Problem, UsageError
+from migrator.files import refusal
 from migrator.legacy import drivers
 from migrator.legacy.containers import LegacyContainer, read_containers
 from migrator.legacy.drivers import Driver
-from migrator.legacy.files import refusal
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import Link, read_links
-from migrator.legacy.naming import printable
 from migrator.legacy.repositories import Reference, read_repositories
+from migrator.text import shown
 
 AUTO = "auto"
 
@@ -78,13 +78,13 @@ def open_root(path: Path, driver: str = AUTO, storage_opts: Iterable[str] = ()) 
         return LegacyRoot(path, driver, False)
     raise DataRootError(
         "holds no Docker store (neither graph/ nor image/)",
-        subject=printable(str(path)),
+        subject=shown(str(path)),
         hint="give the directory that the daemon used (-g, --graph), usually /var/lib/docker",
     )
 
 
 def _list(path: Path) -> set[str]:
-    subject = printable(str(path))
+    subject = shown(str(path))
     try:
         return set(os.listdir(path))
     except FileNotFoundError:
@@ -99,9 +99,12 @@ def _list(path: Path) -> set[str]:
 
 
 def _choose(path: Path, names: set[str], driver: str) -> str:
-    subject = printable(str(path))
-    # A link to another disk is fine here: it is the owner of the host who set it.
-    present = [name for name in drivers.KNOWN if name in names and (path / name).is_dir()]
+    subject = shown(str(path))
+    try:
+        # A link to another disk is fine here: it is the owner of the host who set it.
+        present = [name for name in drivers.KNOWN if name in names and (path / name).is_dir()]
+    except OSError as error:
+        raise refusal(error, path) from None
     found = ", ".join(present)
     if driver != AUTO:
         if driver not in present:

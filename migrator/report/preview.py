@@ -12,7 +12,7 @@ from migrator.planning import Plan
 from migrator.report.estimate import core_rate, hashing_seconds
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.report.summary import SCHEMA
-from migrator.report.text import printable, quantity
+from migrator.text import printable, quantity
 from migrator.version import __version__
 
 

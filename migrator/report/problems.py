@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from migrator.errors import Problem
-from migrator.report.text import printable
+from migrator.text import printable
 
 
 def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:

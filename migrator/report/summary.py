@@ -15,7 +15,7 @@ from typing import Any
 from migrator.errors import ExitCode, Problem
 from migrator.host import Host
 from migrator.report.problems import problem_lines, problems_as_json
-from migrator.report.text import printable, quantity
+from migrator.text import printable, quantity
 from migrator.version import __version__
 
 SCHEMA = 1
@@ -139,8 +139,7 @@ class Summary:
             yield f"Migrated {where}"
             yield f"  images      {self.images} migrated, {self.distinct_images} distinct"
             yield (
-                f"  layers      {self.layers_new} registered,"
-                f" {self.duplicates} duplicates found"
+                f"  layers      {self.layers_new} registered, {self.duplicates} duplicates found"
             )
             yield f"  tags        {self.tags}"
             yield f"  containers  {self.containers}"

@@ -57,9 +57,7 @@ class StateDirectory:
         try:
             return Phase(text)
         except ValueError:
-            raise FormatError(
-                f"unknown phase {text[:20]!r}", subject=str(self._phase)
-            ) from None
+            raise FormatError(f"unknown phase {text[:20]!r}", subject=str(self._phase)) from None
 
     @phase.setter
     def phase(self, phase: Phase) -> None:

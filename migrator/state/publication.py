@@ -60,7 +60,8 @@ def undo(state: StateDirectory, *, force: bool = False) -> None:
         changes = list(_changes_since(state, manifest))
         if changes and not force:
             raise StoreError(
-                "changed since the migration: " + "; ".join(changes[:20])
+                "changed since the migration: "
+                + "; ".join(changes[:20])
                 + (f"; and {len(changes) - 20} more" if len(changes) > 20 else ""),
                 subject=str(state.data_root),
                 hint="`migrator rollback --force` goes back all the same; what was changed is lost",

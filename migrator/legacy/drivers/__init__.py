@@ -13,7 +13,7 @@ from migrator.legacy.drivers.overlay import Overlay
 from migrator.legacy.drivers.vfs import Vfs
 
 READABLE: dict[str, type[Driver]] = {driver.name: driver for driver in (Aufs, Btrfs, Overlay, Vfs)}
-KNOWN = (*sorted({*READABLE, "devicemapper", "overlay2", "zfs"}),)
+KNOWN = tuple(sorted({*READABLE, "devicemapper", "overlay2", "zfs"}))
 
 __all__ = ["KNOWN", "READABLE", "Driver", "get"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from migrator.errors import DriverError
+from migrator.files import is_directory
 from migrator.layer.changes import DiffSource
-from migrator.legacy.files import is_directory
 
 
 class Driver(ABC):

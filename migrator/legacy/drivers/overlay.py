@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from migrator.files import is_directory
 from migrator.legacy.drivers.base import Driver
-from migrator.legacy.files import is_directory
 
 
 class Overlay(Driver):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_LONGEST = 300
+
 
 def quantity(count: float) -> str:
     """A number of bytes in decimal units, as disk sizes are given: `2.0 GB`."""
@@ -20,3 +22,8 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
+
+
+def shown(name: str) -> str:
+    """A name out of a store as messages give it: printable, and cut where it is very long."""
+    return printable(name if len(name) <= _LONGEST else name[:_LONGEST] + "...")

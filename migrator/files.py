@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from migrator.errors import FormatError, MigratorError, PermissionDenied
-from migrator.legacy.naming import printable
+from migrator.text import shown
 
 MAX_JSON = 16 << 20
 """Bytes that the JSON of one image or container may have; a registry took far less."""
@@ -35,7 +35,7 @@ def read_file(path: Path, limit: int) -> bytes | None:
     except OSError as error:
         raise refusal(error, path) from None
     if len(content) > limit:
-        raise FormatError(f"has more than {limit} bytes", subject=printable(str(path)))
+        raise FormatError(f"has more than {limit} bytes", subject=shown(str(path)))
     return content
 
 
@@ -46,7 +46,7 @@ def open_regular(path: Path) -> int:
     """
     # Looked at first: merely opening a device may do something.
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise FormatError("is not a regular file", subject=printable(str(path)))
+        raise FormatError("is not a regular file", subject=shown(str(path)))
     return os.open(path, _FILE)
 
 
@@ -80,7 +80,7 @@ def list_directory(path: Path) -> list[tuple[str, bool]]:
 
 def refusal(error: OSError, path: Path) -> MigratorError:
     """The error to raise when the kernel refused to read `path`."""
-    subject = printable(str(path))
+    subject = shown(str(path))
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         hint = "run it as root, e.g. with sudo"
         return PermissionDenied("may be read by root only", subject=subject, hint=hint)

@@ -1,0 +1,139 @@
+"""Checking a content-addressed data root (Docker >= 1.10), reading every byte of it.
+
+Everything is looked up and computed anew from what is on the disk: chainIDs,
+image IDs, the tar of every layer. A root that was migrated here is held
+against the manifest of that migration as well. Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from migrator.errors import DataRootError, DriverError, FormatError
+from migrator.progress import Progress
+from migrator.state.manifest import Manifest
+from migrator.verification.containers import Surroundings, check_containers
+from migrator.verification.contents import check_contents
+from migrator.verification.deep import check_trees
+from migrator.verification.directories import Layout, layout_of
+from migrator.verification.distribution import check_distribution
+from migrator.verification.files import RootFiles
+from migrator.verification.findings import Finding, Findings, VerificationReport
+from migrator.verification.images import read_images
+from migrator.verification.layers import LayerStore, read_layers
+from migrator.verification.markers import check_markers
+from migrator.verification.mounts import read_mounts
+from migrator.verification.published import compare, read_manifest
+from migrator.verification.references import check_references
+
+__all__ = ["Finding", "VerificationReport", "verify"]
+
+
+def verify(
+    data_root: Path,
+    driver: str = "auto",
+    *,
+    deep: bool,
+    quick: bool,
+    workers: int,
+    progress: Progress,
+) -> VerificationReport:
+    """Check the store of `driver` in a data root; `auto` takes the only one there is.
+
+    `quick` leaves the layers' content out. `deep` also compares every layer's
+    directory with its record and, for drivers that keep complete trees, with
+    its parent's directory. Raises DataRootError and DriverError when there is
+    no such store to check; whatever is wrong in one is a finding.
+    """
+    begun = time.perf_counter()
+    findings = Findings()
+    with RootFiles(data_root) as files:
+        manifest = read_manifest(files, findings)
+        driver = _choose(files, driver, manifest)
+        layout = layout_of(driver)
+        if layout.files is None and not quick:
+            raise DriverError(
+                "the layers are no plain files, they cannot be read",
+                subject=driver,
+                hint="--quick checks everything else",
+            )
+        if manifest is not None and manifest.driver != driver:
+            manifest = None
+        progress.phase("comparing with the manifest")
+        published = compare(files, manifest, findings)
+        progress.phase("checking metadata")
+        layers = read_layers(files, driver, layout, findings)
+        images = read_images(files, driver, layers, findings)
+        references = check_references(files, driver, images, findings)
+        digests = check_distribution(files, driver, published.used is not None, findings)
+        migrated = check_markers(files, images, published.untouched, findings)
+        mounts = read_mounts(files, driver, layout, layers, findings)
+        around = Surroundings(
+            driver, images, mounts, migrated, published.entries, published.untouched
+        )
+        containers = check_containers(files, around, findings)
+        bytes_read = files.bytes_read
+    if not quick:
+        bytes_read += _read_layers(data_root, layout, layers, deep, workers, progress, findings)
+    return VerificationReport(
+        data_root=data_root,
+        driver=driver,
+        deep=deep,
+        quick=quick,
+        findings=tuple(findings),
+        layers=len(layers.present),
+        images=len(images.present),
+        references=references,
+        containers=containers,
+        digests=digests,
+        published=len(published.entries),
+        used=published.used,
+        bytes_read=bytes_read,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _read_layers(
+    root: Path,
+    layout: Layout,
+    store: LayerStore,
+    deep: bool,
+    workers: int,
+    progress: Progress,
+    findings: Findings,
+) -> int:
+    progress.phase("reading layers")
+    done = check_contents(root, layout, store.layers.values(), workers, progress, findings)
+    if deep:
+        progress.phase("comparing trees")
+        done += check_trees(root, layout, store.layers, workers, progress, findings)
+    return done
+
+
+def _choose(files: RootFiles, driver: str, manifest: Manifest | None) -> str:
+    """The driver to check. Raises DataRootError without a store, DriverError if unclear."""
+    try:
+        found = [
+            name for name in files.names("image") if files.is_directory(f"image/{name}/layerdb")
+        ]
+    except FormatError as error:
+        raise DataRootError(error.message, subject=str(files.root / "image")) from None
+    if driver != "auto":
+        if driver not in found:
+            raise DriverError("there is no store of this driver in image/", subject=driver)
+        return driver
+    if manifest is not None and manifest.driver in found:
+        return manifest.driver
+    if not found:
+        raise DataRootError(
+            "no content-addressed store in image/",
+            subject=str(files.root),
+            hint="`migrator migrate` makes one of a store of Docker <= 1.9",
+        )
+    if len(found) > 1:
+        raise DriverError(
+            f"the stores of several drivers are in image/: {', '.join(found)}",
+            hint="say which one with --driver",
+        )
+    return found[0]

@@ -1,0 +1,179 @@
+"""`containers/<id>/config.v2.json` and `hostconfig.json`: what Docker never changes in them.
+
+Docker writes both anew whenever a container's state, name or networks change,
+in its own order of keys and with keys of its version. What a container was
+created with stays, and can be held against the legacy `config.json` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blake3 import blake3
+
+from migrator.errors import FormatError, Subject
+from migrator.state import directory as state_directory
+from migrator.state.manifest import Entry
+from migrator.store.containerconfig import with_links
+from migrator.verification.files import MissingFileError, RootFiles, json_object
+from migrator.verification.findings import Findings
+from migrator.verification.images import ImageStore
+from migrator.verification.layers import DIGEST
+
+CONFIG = "config.v2.json"
+HOST_CONFIG = "hostconfig.json"
+
+# Hostname and MacAddress are not among them: starting a container may set them.
+_FACTS = ("ID", "Created", "Path", "Args", "Driver")
+_CONFIG_FACTS = (
+    *("User", "AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "Tty", "OpenStdin"),
+    *("StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint", "OnBuild"),
+    *("Labels", "StopSignal"),
+)
+# `docker update` changes resources and the restart policy, a start may fill in log and IPC mode.
+_HOST_FACTS = (
+    *("Binds", "NetworkMode", "PortBindings", "PublishAllPorts", "Privileged", "ReadonlyRootfs"),
+    *("CapAdd", "CapDrop", "Devices", "Dns", "DnsSearch", "ExtraHosts", "VolumesFrom"),
+)
+# A value may be one string where Docker writes a list of strings.
+_STRING_OR_LIST = ("Cmd", "Entrypoint")
+# Three names of the default network, by Docker's version.
+_DEFAULT_NETWORK = (None, "default", "bridge")
+
+# Values lie a few levels deep; nothing below this is compared.
+_DEPTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What containers are held against.
+
+    `mounts` gives the chainID below each container's writable layer, `migrated`
+    the image ID of a v1 ID, `published` the manifest's entries. On an
+    `untouched` root nobody can have removed a container's image.
+    """
+
+    driver: str
+    store: ImageStore
+    mounts: Mapping[str, str | None]
+    migrated: Mapping[str, str]
+    published: Mapping[str, Entry]
+    untouched: bool
+
+
+def check_containers(files: RootFiles, around: Surroundings, findings: Findings) -> int:
+    """Check all containers that have a config.v2.json; returns how many there are."""
+    count = 0
+    for name in files.names("containers"):
+        path = f"containers/{name}/{CONFIG}"
+        with findings.noting(Subject.CONTAINER, name, path):
+            if files.status(path) is None:
+                continue
+            count += 1
+            config = json_object(files.read(path))
+            _check_config(files, around, name, config)
+        path = f"containers/{name}/{HOST_CONFIG}"
+        with findings.noting(Subject.CONTAINER, name, path):
+            _check_host_config(files, path, around.published.get(path))
+    return count
+
+
+def _check_config(
+    files: RootFiles, around: Surroundings, name: str, config: dict[str, Any]
+) -> None:
+    if config.get("ID") != name:
+        raise FormatError(f"has the ID {str(config.get('ID'))[:100]!r}")
+    legacy = _legacy_config(files, name)
+    _compare(legacy, config, _FACTS)
+    _compare(_section(legacy, "Config"), _section(config, "Config"), _CONFIG_FACTS)
+    image_id = config.get("Image")
+    # A build `FROM scratch` has containers of no image.
+    nameless = image_id == "" and not legacy
+    if not isinstance(image_id, str) or not (nameless or DIGEST.fullmatch(image_id)):
+        raise FormatError(f"has {str(image_id)[:100]!r} as Image, which is no image ID")
+    expected = around.migrated.get(str(legacy.get("Image")))
+    if expected is not None and image_id != expected:
+        raise FormatError(f"has the Image {image_id}, but its legacy image became {expected}")
+    if config.get("Driver") in (around.driver, "", None):
+        _check_layer(around, name, config, image_id)
+
+
+def _legacy_config(files: RootFiles, name: str) -> dict[str, Any]:
+    """The container's config.json; empty without one, or one that is no use."""
+    try:
+        return json_object(files.read(f"containers/{name}/config.json"))
+    except FormatError:
+        return {}
+
+
+def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_id: str) -> None:
+    image = around.store.images.get(image_id)
+    if image_id and image_id not in around.store.present and around.untouched:
+        raise FormatError(f"its image {image_id} is not there")
+    if name not in around.mounts:
+        state = _section(config, "State")
+        if not (state.get("Dead") or state.get("RemovalInProgress")):
+            raise FormatError("the container has no mount in the layerdb")
+    elif image is not None and around.mounts[name] != image.chain:
+        raise FormatError(
+            f"its writable layer lies on {around.mounts[name]}, its image is {image.chain}"
+        )
+
+
+def _check_host_config(files: RootFiles, path: str, entry: Entry | None) -> None:
+    try:
+        data = files.read(path)
+    except MissingFileError:
+        return
+    config = json_object(data)
+    if entry is None or entry.replaced is None or blake3(data).hexdigest() == entry.blake3:
+        return
+    original = files.read(f"{state_directory.NAME}/saved/{path}")
+    if blake3(original).hexdigest() != entry.replaced:
+        raise FormatError("its original in .migrator/saved is damaged")
+    before = json_object(original)
+    for section in (before, config):
+        if _plain(section.get("NetworkMode")) in _DEFAULT_NETWORK:
+            section["NetworkMode"] = None
+    _compare(before, config, _HOST_FACTS)
+    links = config.get("Links") or []
+    if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
+        raise FormatError("has no list of strings as Links")
+    published = with_links(original, links)
+    if published is None or blake3(published).hexdigest() != entry.blake3:
+        raise FormatError("its Links are not those that the migration wrote")
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any], facts: tuple[str, ...]) -> None:
+    """Raise FormatError unless the facts that `before` has are the same `now`.
+
+    Go matches keys whatever their case, and Docker writes them as they should be.
+    """
+    old = {key.lower(): value for key, value in before.items()}
+    new = {key.lower(): value for key, value in now.items()}
+    for fact in facts:
+        was, is_now = (_plain(values.get(fact.lower())) for values in (old, new))
+        if fact in _STRING_OR_LIST:
+            was, is_now = ([value] if isinstance(value, str) else value for value in (was, is_now))
+        if was is not None and was != is_now:
+            raise FormatError(f"has another {fact} than the container was created with")
+
+
+def _plain(value: Any, depth: int = _DEPTH) -> Any:
+    """A value as far as it means something: empty ones are None, lone surrogates U+FFFD."""
+    if not value or not depth:
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item, depth - 1) for key, item in value.items()}
+    return value

@@ -1,0 +1,263 @@
+"""Layer trees against their records and their parents: what no tar-split record covers.
+
+A record vouches for a layer's own files. Drivers that keep complete trees keep
+a copy of everything inherited as well, and that copy is what containers see.
+What is compared, and mtimes that count as equal, are those by which Docker
+itself tells a changed file (pkg/archive/changes_unix.go), plus the content.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.errors import LayerError, RecordError, Subject
+from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.progress import Progress
+from migrator.verification.coverage import WHITEOUT, Coverage
+from migrator.verification.directories import Layout
+from migrator.verification.findings import Finding, Findings
+from migrator.verification.layers import StoredLayer
+from migrator.verification.trees import Node, Pair, PairWalk
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BLOCK = 256 << 10
+_REPORT = 8 << 20
+
+# More than this many findings of one layer tell nothing new.
+_MOST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TreeTask:
+    """A layer's tree, and its parent's if trees are complete; `estimate` is in bytes."""
+
+    root: Path
+    chain: str
+    record: str
+    directory: str
+    parent: str | None
+    complete: bool
+    estimate: int
+
+
+def check_trees(
+    root: Path,
+    layout: Layout,
+    layers: dict[str, StoredLayer],
+    workers: int,
+    progress: Progress,
+    findings: Findings,
+) -> int:
+    """Compare all layers' trees in `workers` processes; returns the number of bytes compared."""
+    tasks = sorted(_tasks(root, layout, layers), key=lambda task: (-task.estimate, task.chain))
+    progress.begin("compare trees", len(tasks), sum(task.estimate for task in tasks))
+    done = 0
+    with Pool(check_tree, workers) as pool:
+        for event in pool.run(tasks):
+            task = event.task
+            if isinstance(event, Started):
+                progress.started(task.chain)
+            elif isinstance(event, Progressed):
+                done += event.amount
+                progress.advanced(event.amount)
+            elif isinstance(event, Finished):
+                found = event.result or ()
+                if event.error is not None:
+                    found = (_finding(task, str(event.error)),)
+                for finding in found:
+                    findings.include(finding)
+                progress.done(task.chain, str(found[0]) if found else None)
+    progress.end()
+    return done
+
+
+def _tasks(root: Path, layout: Layout, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]:
+    assert layout.files is not None
+    inherited = _inherited(layers)
+    for layer in layers.values():
+        above = layers.get(layer.parent or "")
+        if layer.parent is not None and above is None:
+            # Found already: its parent is missing or malformed.
+            continue
+        yield TreeTask(
+            root,
+            layer.chain,
+            layer.record,
+            layout.files.format(layer.cache_id),
+            layout.files.format(above.cache_id) if above and layout.complete else None,
+            layout.complete,
+            2 * inherited[layer.chain] if layout.complete else 0,
+        )
+
+
+def _inherited(layers: dict[str, StoredLayer]) -> dict[str, int]:
+    """At most how many bytes each layer has from its ancestors; chains may be long."""
+    sizes: dict[str, int] = {}
+    for layer in layers.values():
+        line = []
+        at: StoredLayer | None = layer
+        while at is not None and at.chain not in sizes:
+            line.append(at)
+            at = layers.get(at.parent or "")
+        for member in reversed(line):
+            above = layers.get(member.parent or "")
+            sizes[member.chain] = sizes[above.chain] + above.size if above else 0
+    return sizes
+
+
+def check_tree(task: TreeTask, progress: Callable[[int], None]) -> tuple[Finding, ...]:
+    """What is wrong with one layer's tree."""
+    found: list[Finding] = []
+    try:
+        for path, reason in _differences(task, progress):
+            found.append(_finding(task, reason, os.fsdecode(path)))
+            if len(found) == _MOST:
+                found.append(_finding(task, "there is more; the first differences are listed"))
+                break
+    except RecordError as error:
+        found.append(Finding(Subject.LAYER, task.chain, task.record, error.message))
+    except LayerError as error:
+        found.append(_finding(task, error.message, error.subject))
+    return tuple(found)
+
+
+def _finding(task: TreeTask, reason: str, path: str = "") -> Finding:
+    inside = f"{task.directory}/{path}" if path else task.directory
+    return Finding(Subject.LAYER, task.chain, inside, reason)
+
+
+def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tuple[bytes, str]]:
+    directory = task.root / task.directory
+    coverage = Coverage(task.root / task.record, directory)
+    missing = set(coverage.own)
+    above = task.root / task.parent if task.parent is not None else None
+    comparison = _Comparison(progress)
+    walk = PairWalk(directory, above if b"" not in coverage.opaque else None)
+    for pair in walk:
+        missing.discard(pair.path)
+        if pair.path in coverage.opaque:
+            walk.hide_old()
+        if pair.path in coverage.own:
+            if pair.path in coverage.deleted:
+                walk.hide_old()
+            continue
+        if pair.path in coverage.deleted:
+            walk.hide_old()
+            if pair.new is not None and task.complete and pair.path not in coverage.ancestors:
+                yield pair.path, "is there, though the layer's record deletes it"
+            continue
+        if pair.new is None:
+            yield pair.path, "is missing; the parent has it, and the record does not delete it"
+        elif pair.old is not None:
+            for reason in comparison.of(pair):
+                yield pair.path, reason
+        elif not (
+            (pair.new.is_directory and pair.path in coverage.ancestors)
+            or (not task.complete and _is_whiteout(pair.path, pair.new))
+        ):
+            yield pair.path, "is neither in the layer's record nor in the parent"
+    comparison.finish()
+    for path in sorted(missing):
+        yield path, "is in the layer's record, but not in its directory"
+
+
+def _is_whiteout(path: bytes, node: Node) -> bool:
+    """A whiteout as aufs (a name) or overlay2 (a device 0/0) keeps it, or aufs's bookkeeping."""
+    return b"/" + WHITEOUT in b"/" + path or (
+        stat.S_ISCHR(node.status.st_mode) and node.status.st_rdev == 0
+    )
+
+
+class _Comparison:
+    """Tells what differs between a layer's file and its parent's."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._compared = 0
+        self._new = memoryview(bytearray(_BLOCK))
+        self._old = memoryview(bytearray(_BLOCK))
+
+    def finish(self) -> None:
+        """Report the rest of the bytes compared."""
+        if self._compared:
+            self._progress(self._compared)
+            self._compared = 0
+
+    def of(self, pair: Pair) -> Iterator[str]:
+        """What differs, in words; nothing when the inode is the same."""
+        assert pair.new is not None
+        assert pair.old is not None
+        new, old = pair.new.status, pair.old.status
+        if (new.st_dev, new.st_ino) == (old.st_dev, old.st_ino):
+            return
+        if stat.S_IFMT(new.st_mode) != stat.S_IFMT(old.st_mode):
+            yield "is of another type than in the parent"
+            return
+        if new.st_mode != old.st_mode:
+            yield f"has the mode {new.st_mode:o}, in the parent {old.st_mode:o}"
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            yield f"belongs to {new.st_uid}:{new.st_gid}, in the parent {old.st_uid}:{old.st_gid}"
+        if not pair.new.is_directory and not _same_time(new.st_mtime_ns, old.st_mtime_ns):
+            yield "has another mtime than in the parent"
+        if stat.S_ISLNK(new.st_mode):
+            if _target(pair.new) != _target(pair.old):
+                yield "links to something else than in the parent"
+        elif stat.S_ISREG(new.st_mode):
+            yield from self._of_files(pair.new, pair.old)
+        elif new.st_rdev != old.st_rdev:
+            yield "is another device than in the parent"
+
+    def _of_files(self, new: Node, old: Node) -> Iterator[str]:
+        first = os.open(new.name, _FILE, dir_fd=new.fd)
+        try:
+            second = os.open(old.name, _FILE, dir_fd=old.fd)
+            try:
+                if _capability(first) != _capability(second):
+                    yield "has another security.capability than in the parent"
+                if new.status.st_size != old.status.st_size or not self._same(first, second):
+                    yield "has other content than in the parent"
+            finally:
+                os.close(second)
+        finally:
+            os.close(first)
+
+    def _same(self, first: int, second: int) -> bool:
+        while True:
+            got = os.readv(first, [self._new])
+            other = _fill(second, self._old[:got]) if got else os.readv(second, [self._old[:1]])
+            if other != got or self._new[:got] != self._old[:got]:
+                return False
+            if not got:
+                return True
+            self._compared += 2 * got
+            if self._compared >= _REPORT:
+                self.finish()
+
+
+def _fill(fd: int, buffer: memoryview) -> int:
+    filled = 0
+    while filled < len(buffer) and (got := os.readv(fd, [buffer[filled:]])):
+        filled += got
+    return filled
+
+
+def _same_time(new: int, old: int) -> bool:
+    """Equal, or equal in seconds where one was cut down to them."""
+    seconds, rest = divmod(new, 10**9)
+    other_seconds, other_rest = divmod(old, 10**9)
+    return seconds == other_seconds and (rest == other_rest or not rest or not other_rest)
+
+
+def _target(node: Node) -> bytes:
+    return os.readlink(node.name, dir_fd=node.fd)
+
+
+def _capability(fd: int) -> bytes:
+    try:
+        return os.getxattr(fd, "security.capability")
+    except OSError:
+        return b""

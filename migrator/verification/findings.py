@@ -1,0 +1,114 @@
+"""What a verification found, and how it is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import ExitCode, FormatError, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    `about` and `name` say which layer (by chainID), image, tag or container;
+    `path` is the file concerned, relative to the data root.
+    """
+
+    about: Subject
+    name: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f" ({self.path})" if self.path and self.path != self.name else ""
+        return f"{self.about} {self.name}{where}: {self.reason}"
+
+
+class Findings:
+    """Collects findings, each once."""
+
+    def __init__(self) -> None:
+        self._findings: dict[Finding, None] = {}
+
+    def add(self, about: Subject, name: str, path: str, reason: str) -> None:
+        self.include(Finding(about, name, path, reason))
+
+    def include(self, finding: Finding) -> None:
+        self._findings[finding] = None
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._findings)
+
+    @contextmanager
+    def noting(self, about: Subject, name: str, path: str) -> Iterator[None]:
+        """Make a finding of a FormatError that is raised inside."""
+        try:
+            yield
+        except FormatError as error:
+            self.add(about, name, path, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """The outcome: nothing is wrong when there are no `findings`.
+
+    `layers`, `images`, `references`, `containers` and `digests` count what the
+    store holds; `published` the files of the migration's manifest (0 without
+    one); `used` says what shows that Docker has used the root since the
+    migration, if anything does. `bytes_read` are those of metadata, of rebuilt
+    tars and, with deep, of compared files; `seconds` is the time taken.
+    """
+
+    data_root: Path
+    driver: str
+    deep: bool
+    quick: bool
+    findings: tuple[Finding, ...]
+    layers: int
+    images: int
+    references: int
+    containers: int
+    digests: int
+    published: int
+    used: str | None
+    bytes_read: int
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK if self.passed else ExitCode.FAILED
+
+    def lines(self) -> list[str]:
+        """The report for people: the findings, and a line that sums up."""
+        outcome = "no fault" if self.passed else f"{len(self.findings)} faults"
+        summary = (
+            f"{outcome} found: {self.layers} layers, {self.images} images,"
+            f" {self.references} references, {self.containers} containers ({self.driver});"
+            f" {self.bytes_read / 1e6:.1f} MB read in {self.seconds:.1f} s"
+        )
+        return [*(_readable(str(finding)) for finding in self.findings), summary]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as a JSON object; bytes of names that are no UTF-8 as `\\xNN`."""
+        return {
+            **asdict(self),
+            "data_root": _readable(str(self.data_root)),
+            "passed": self.passed,
+            "findings": [
+                {key: _readable(str(value)) for key, value in asdict(finding).items()}
+                for finding in self.findings
+            ],
+        }
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

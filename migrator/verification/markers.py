@@ -1,0 +1,41 @@
+"""The two marker files of a migrated root (Docker 1.10 `migrate/v1/migratev1.go`)."""
+
+from __future__ import annotations
+
+from migrator.errors import FormatError, Subject
+from migrator.store.markers import IMAGES, TAGS
+from migrator.verification.files import MissingFileError, RootFiles, json_object
+from migrator.verification.findings import Findings
+from migrator.verification.images import ImageStore
+from migrator.verification.layers import DIGEST, HEX
+
+
+def check_markers(
+    files: RootFiles, store: ImageStore, untouched: bool, findings: Findings
+) -> dict[str, str]:
+    """Check both; returns the map of v1 IDs to image IDs, empty without one.
+
+    Docker keeps the entries of images that were removed, so only on an
+    `untouched` root must all images be there.
+    """
+    with findings.noting(Subject.ROOT, TAGS, TAGS):
+        if (status := files.status(TAGS)) is not None and status.st_size:
+            raise FormatError("is not empty")
+    images: dict[str, str] = {}
+    with findings.noting(Subject.ROOT, IMAGES, IMAGES):
+        try:
+            values = json_object(files.read(IMAGES))
+        except MissingFileError:
+            return images
+        legacy = set(files.names("graph"))
+        for v1_id, image_id in values.items():
+            if HEX.fullmatch(v1_id) is None:
+                raise FormatError(f"has {v1_id[:100]!r}, which is no v1 ID")
+            if not isinstance(image_id, str) or DIGEST.fullmatch(image_id) is None:
+                raise FormatError(f"has {str(image_id)[:100]!r} for {v1_id}, which is no image ID")
+            images[v1_id] = image_id
+            if legacy and v1_id not in legacy:
+                raise FormatError(f"has {v1_id}, of which there is no legacy image")
+            if untouched and image_id not in store.present:
+                raise FormatError(f"has {image_id} for {v1_id}, which is not there")
+    return images

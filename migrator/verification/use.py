@@ -1,0 +1,56 @@
+"""Whether Docker has used a data root since it was migrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from migrator.errors import FormatError
+from migrator.state import directory as state_directory
+from migrator.state.manifest import Manifest
+from migrator.verification.files import RootFiles, json_object
+from migrator.verification.layers import HEX
+
+_CONFIG = "/config.v2.json"
+
+
+def sign_of_use(files: RootFiles, manifest: Manifest, changed: Set[str]) -> str | None:
+    """What shows it, in words; None when nothing does.
+
+    `changed` are the published files that have another content now. Nothing
+    that damage to a single file could bring about counts.
+    """
+    return next(_signs(files, manifest, changed), None)
+
+
+def _signs(files: RootFiles, manifest: Manifest, changed: Set[str]) -> Iterator[str]:
+    published = {entry.path for entry in manifest.files}
+    ours = {path.partition("/")[0] for path in (*published, *manifest.directories)}
+    for name in files.names():
+        if name not in ours and name not in manifest.listing and name != state_directory.NAME:
+            yield f"{name} is new in the data root"
+    for path in sorted(changed):
+        if path.endswith(_CONFIG) and _is_in_dockers_order(files, path):
+            yield f"{path} was rewritten by Docker"
+    if "image" in manifest.listing:
+        # What is not in the manifest may have been there before.
+        return
+    known = published.union(manifest.directories)
+    base = f"image/{manifest.driver}"
+    for directory in ("layerdb/sha256", "layerdb/mounts", "imagedb/content/sha256"):
+        for name in files.names(f"{base}/{directory}"):
+            path = f"{base}/{directory}/{name}"
+            if path not in known and HEX.fullmatch(name):
+                yield f"{path} is new"
+    for name in files.names("containers"):
+        path = f"containers/{name}{_CONFIG}"
+        if path not in known and files.status(path) is not None:
+            yield f"{path} is new"
+
+
+def _is_in_dockers_order(files: RootFiles, path: str) -> bool:
+    """Docker writes a container's keys in the order of its struct, the migration sorts them."""
+    try:
+        keys = list(json_object(files.read(path)))
+    except FormatError:
+        return False
+    return keys != sorted(keys)

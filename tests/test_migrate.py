@@ -1,0 +1,133 @@
+"""`migrator migrate` on real stores: what Docker 1.10.3 made of them, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import dump, migrator, snapshot
+
+StoreCopy = Callable[[str], Path]
+Golden = Callable[[str], dict[str, Any]]
+
+STORES = {
+    "docker-1.9.1-overlay": ("overlay", 3),
+    "docker-1.9.1-overlay-pulled": ("overlay", 0),
+    "docker-1.9.1-overlay-odd": ("overlay", 3),
+    "docker-1.9.1-aufs": ("aufs", 3),
+    "docker-1.9.1-btrfs": ("btrfs", 3),
+    "docker-1.7.1-overlay": ("overlay", 3),
+    "docker-1.7.1-aufs": ("aufs", 3),
+    "docker-1.7.1-vfs-trees": ("vfs", 3),
+    "docker-1.7.1-aufs-trees": ("aufs", 3),
+}
+ADDED = (".migrator", "image", ".migration-v1-images.json", ".migration-v1-tags")
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_result_is_dockers_and_legacy_part_is_untouched(
+    name: str, store_copy: StoreCopy, golden: Golden
+) -> None:
+    driver, exit_code = STORES[name]
+    root = store_copy(name)
+    before = snapshot(root)
+
+    run = migrator("migrate", "--graph", root, "--progress", "none")
+
+    assert run.returncode == exit_code, run.stderr
+    assert run.stderr == ""
+    assert dump(root, driver) == golden(name)
+    after = snapshot(root, without=ADDED)
+    changed = {path for path in after if after[path] != before.get(path)}
+    assert all(path.endswith(("/hostconfig.json", "/config.v2.json")) for path in changed)
+    assert before.keys() <= after.keys()
+
+
+def test_second_run_finds_nothing_to_do(store_copy: StoreCopy, golden: Golden) -> None:
+    root = store_copy("docker-1.9.1-overlay")
+    assert migrator("migrate", "-g", root, "-q").returncode == 3
+    before = snapshot(root)
+
+    run = migrator("migrate", "-g", root, "--progress", "none")
+
+    assert run.returncode == 0
+    assert "already migrated" in run.stdout
+    assert snapshot(root) == before
+
+
+def test_root_migrated_by_docker_is_left_alone(store_copy: StoreCopy) -> None:
+    root = store_copy("docker-1.9.1-overlay")
+    assert migrator("migrate", "-g", root, "-q").returncode == 3
+    migrated = snapshot(root, without=(".migrator",))
+    # Docker leaves no such directory.
+    assert migrator("migrate", "-g", root, "-q").returncode == 0
+    import shutil
+
+    shutil.rmtree(root / ".migrator")
+    run = migrator("migrate", "-g", root, "--progress", "none")
+    assert run.returncode == 0
+    assert "already migrated" in run.stdout
+    assert snapshot(root) == migrated
+
+
+def test_report_has_a_record_a_layer(store_copy: StoreCopy, golden: Golden, tmp_path: Path) -> None:
+    root = store_copy("docker-1.9.1-overlay")
+    report = tmp_path / "report.json"
+
+    run = migrator("migrate", "-g", root, "--report", report, "--workers", "2", "-q")
+
+    document = json.loads(report.read_text())
+    expected = golden("docker-1.9.1-overlay")
+    assert document["exit_code"] == run.returncode == 3
+    assert len(document["layers"]) == len(expected["id_map"])
+    for layer in document["layers"]:
+        chain = expected["layers"][layer["chain_id"].removeprefix("sha256:")]
+        assert (layer["diff_id"], str(layer["size"])) == (chain["diff"], chain["size"])
+        assert layer["method"] == "tar-split record"
+        assert layer["worker"] in (0, 1)
+    assert document["bytes"] == sum(layer["tar_bytes"] for layer in document["layers"])
+    assert document["layers_new"] + document["layers_duplicate"] == len(document["layers"])
+    assert [p["name"].split()[0][:12] for p in document["problems"]] == ["712022db94b3"]
+
+
+def test_progress_as_json_lines(store_copy: StoreCopy) -> None:
+    run = migrator("migrate", "-g", store_copy("docker-1.9.1-aufs"), "--progress", "json")
+    events = [json.loads(line) for line in run.stderr.splitlines()]
+    assert [e["phase"] for e in events if e["event"] == "phase"] == [
+        "reading",
+        "planning",
+        "rewriting",
+        "publishing",
+    ]
+    assert sum(e["event"] == "layer_done" for e in events) == 33
+
+
+def test_options_from_the_environment(store_copy: StoreCopy, tmp_path: Path) -> None:
+    root = store_copy("docker-1.9.1-overlay-pulled")
+    report = tmp_path / "r.json"
+    environment = {
+        "MIGRATOR_GRAPH": str(root),
+        "MIGRATOR_STORAGE_DRIVER": "overlay",
+        "MIGRATOR_WORKERS": "3",
+        "MIGRATOR_PROGRESS": "none",
+        "MIGRATOR_REPORT": str(report),
+    }
+    run = migrator("migrate", env=environment)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert json.loads(report.read_text())["workers"] == 3
+
+
+def test_plan_counts_and_changes_nothing(store_copy: StoreCopy) -> None:
+    root = store_copy("docker-1.9.1-overlay-odd")
+    before = snapshot(root)
+    run = migrator("plan", "-g", root, "--json")
+    document = json.loads(run.stdout)
+    assert run.returncode == 3
+    assert (document["driver"], document["images"]) == ("overlay", 33)
+    assert (document["layers_with_record"], document["layers_without_record"]) == (33, 0)
+    assert any(problem["name"] == "a..b:1" for problem in document["problems"])
+    assert snapshot(root) == before
