@@ -90,10 +90,9 @@ def test_a_flipped_byte_in_any_published_file_is_named(name: str, golden_root: B
     for path, data in root.files.items():
         if path.startswith("containers/"):
             continue
-        for _ in range(2):
-            position = choice.randrange(len(data) or 1)
-            with flipped(root.path / path, position, 1 << choice.randrange(7)):
-                assert path in root.paths(quick=True), (path, position)
+        position = choice.randrange(len(data) or 1)
+        with flipped(root.path / path, position, 1 << choice.randrange(7)):
+            assert path in root.paths(quick=True), (path, position)
     assert root.verify().findings == ()
 
 
@@ -111,7 +110,8 @@ def test_a_flipped_byte_shows_without_a_manifest_too(golden_root: Build) -> None
             last = data.find(b":")
         position = choice.randrange(first, last)
         with flipped(root.path / path, position, 1 << choice.randrange(3)):
-            found = " ".join(map(str, root.verify(quick=not first).findings))
+            quick = not path.endswith((".gz", "/size"))
+            found = " ".join(map(str, root.verify(quick=quick).findings))
             assert Path(path).parent.name in found or Path(path).name in found, (path, position)
 
 

@@ -11,6 +11,7 @@ import click
 
 from migrator.errors import UsageError
 from migrator.progress import Progress, make_progress
+from migrator.report.writing import check_writable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,6 +51,9 @@ def common_options(command: Command) -> Command:
         for text in storage_opt:
             if not text.partition("=")[2]:
                 raise UsageError(f"--storage-opt takes KEY=VALUE, not {text!r}")
+        if report:
+            # Not only after hours of work.
+            check_writable(Path(report))
         common = Common(
             Path(graph),
             storage_driver,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
 from migrator.cli.options import Common
-from migrator.errors import StoreError
 from migrator.report.problems import problem_lines
 from migrator.report.summary import Summary
+from migrator.report.writing import write_report
 
 
 def finish(summary: Summary, common: Common) -> int:
@@ -28,16 +27,6 @@ def finish(summary: Summary, common: Common) -> int:
     for line in lines:
         click.echo(line, err=common.quiet)
     return summary.exit_code
-
-
-def write_report(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON report. Raises StoreError when that fails."""
-    try:
-        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-    except OSError as error:
-        raise StoreError(
-            f"the report cannot be written ({error.strerror})", subject=str(path)
-        ) from None
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ import click
 
 from migrator import planning
 from migrator.cli.options import Common, common_options, option
-from migrator.cli.output import print_json, write_report
+from migrator.cli.output import print_json
 from migrator.report.preview import Preview
+from migrator.report.writing import write_report
 
 
 @click.command()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from migrator.cli.options import Common, common_options, option
-from migrator.cli.output import print_json, write_report
+from migrator.cli.output import print_json
 from migrator.host import usable_cpus
+from migrator.report.writing import write_report
 
 
 @click.command()
