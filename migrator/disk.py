@@ -2,13 +2,14 @@
 
 They are in one place so that tests can fail or kill the process at each of
 them: `hook`, when set, is called with the operation's name and path before it
-is done. Errors come out as `StoreError` that names the path; a full disk says
-so.
+is done, and after it with `done` added to the name. Errors come out as
+`StoreError` that names the path; a full disk says so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -19,69 +20,106 @@ from migrator.errors import PermissionDenied, StoreError
 
 hook: Callable[[str, Path], None] | None = None
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def operation(name: str, path: Path) -> Iterator[None]:
+    """What is done inside is one operation on `path`; an OSError in it becomes a StoreError."""
+    try:
+        if hook is not None:
+            hook(name, path)
+        yield
+        if hook is not None:
+            hook(f"{name} done", path)
+    except OSError as error:
+        raise _failure(name, path, error) from None
+
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
     """Create one directory."""
-    with _operation("mkdir", path):
+    with operation("mkdir", path):
         path.mkdir(mode)
 
 
-def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Create a file that must not exist yet."""
-    with _operation("write", path):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        with open(fd, "wb") as file:
-            file.write(data)
+def write_file(
+    path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
+    """Create a file that must not exist yet, with exactly this mode; `owner` is uid and gid."""
+    with operation("create", path):
+        file = open(path, "xb", opener=_private)
+    with operation("write", path), file:
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
+        # After the change of owner, which clears setuid and setgid.
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
 
 
 def link_or_copy(source: Path, path: Path) -> None:
-    """Hard-link `source` to `path`; where file systems differ or forbid it, copy."""
-    with _operation("link", path):
+    """Hard-link `source` to `path`; where that is not possible, copy it with all its metadata."""
+    with operation("link", path):
         try:
             os.link(source, path, follow_symlinks=False)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
                 raise
             shutil.copyfile(source, path, follow_symlinks=False)
+            status = source.lstat()
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+            shutil.copystat(source, path, follow_symlinks=False)
 
 
 def replace(source: Path, path: Path) -> None:
     """Rename `source` to `path`, over a file that may be there, atomically."""
-    with _operation("rename", path):
+    with operation("rename", path):
         source.replace(path)
 
 
 def remove_file(path: Path) -> None:
     """Remove a file; it may be gone already."""
-    with _operation("unlink", path):
+    with operation("unlink", path):
         path.unlink(missing_ok=True)
 
 
 def remove_directory(path: Path) -> None:
     """Remove an empty directory."""
-    with _operation("rmdir", path):
+    with operation("rmdir", path):
         path.rmdir()
 
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, never through a symbolic link; it may be gone already."""
-    if not path.is_symlink() and path.is_dir():
-        with os.scandir(path) as entries:
-            children = [(entry.is_dir(follow_symlinks=False), entry.path) for entry in entries]
-        for is_directory, child in children:
-            if is_directory:
-                remove_tree(Path(child))
-            else:
-                remove_file(Path(child))
-        remove_directory(path)
+    if path.is_symlink() or not path.is_dir():
+        return
+    with operation("list", path), os.scandir(path) as entries:
+        children = [(entry.is_dir(follow_symlinks=False), entry.path) for entry in entries]
+    for is_directory, child in children:
+        if is_directory:
+            remove_tree(Path(child))
+        else:
+            remove_file(Path(child))
+    remove_directory(path)
 
 
 def flush(path: Path) -> None:
     """Wait until a file's content, or a directory's entries, are on the disk."""
-    with _operation("fsync", path):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with operation("fsync", path):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def flush_file_system(path: Path) -> None:
+    """Wait until all that was written to the file system of `path` is on the disk."""
+    with operation("syncfs", path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _libc.syncfs(fd):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
         finally:
             os.close(fd)
 
@@ -96,21 +134,19 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     flush(path.parent)
 
 
-@contextlib.contextmanager
-def _operation(name: str, path: Path) -> Iterator[None]:
-    try:
-        if hook is not None:
-            hook(name, path)
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                "the disk is full",
-                subject=str(path),
-                hint="free some space and run the same command again; it goes on where it stopped",
-            ) from None
-        if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
-            raise PermissionDenied(
-                f"{name} is not permitted", subject=str(path), hint="run it as root (sudo)"
-            ) from None
-        raise StoreError(f"{name} failed ({error.strerror or error})", subject=str(path)) from None
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _failure(name: str, path: Path, error: OSError) -> StoreError | PermissionDenied:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            "the disk is full",
+            subject=str(path),
+            hint="free some space and run the same command again; it goes on where it stopped",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+        return PermissionDenied(
+            f"{name} is not permitted", subject=str(path), hint="run it as root (sudo)"
+        )
+    return StoreError(f"{name} failed ({error.strerror or error})", subject=str(path))

@@ -8,6 +8,8 @@ forked: they start in milliseconds and share the parent's memory.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -26,6 +28,12 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 TaskIn = TypeVar("TaskIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
+
+_libc = ctypes.CDLL(None)
+# <linux/prctl.h>
+_PR_SET_PDEATHSIG = 1
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # A task whose worker died is given to another one this often.
 _RETRIES = 1
@@ -68,7 +76,7 @@ Event = Started[Task] | Progressed[Task] | Finished[Task, Result]
 
 
 class Pool(Generic[Task, Result]):
-    """Runs `job` over tasks in `workers` processes.
+    """Runs `job` over tasks in `workers` processes; with none in this one, a task at a time.
 
     Use as a context manager: leaving it kills the workers that still run, so
     an exception in the parent (an interrupt, say) stops all work at once.
@@ -90,6 +98,9 @@ class Pool(Generic[Task, Result]):
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event[Task, Result]]:
         """Do all `tasks`, begun in the given order, and tell what happens as it happens."""
+        if not self._workers:
+            yield from self._run_here(tasks)
+            return
         waiting = deque((task, 0) for task in tasks)
         while True:
             for worker in self._workers:
@@ -122,10 +133,15 @@ class Pool(Generic[Task, Result]):
                     yield Progressed(task, worker.number, value)
                     continue
                 worker.task = None
-                if kind == "result":
-                    yield Finished(task, worker.number, value, None)
-                else:
-                    yield Finished(task, worker.number, None, value)
+                yield Finished(task, worker.number, *value)
+
+    def _run_here(self, tasks: Iterable[Task]) -> Iterator[Event[Task, Result]]:
+        for task in tasks:
+            yield Started(task, 0)
+            amounts: list[int] = []
+            result, error = _attempt(self._job, task, amounts.append)
+            yield Progressed(task, 0, sum(amounts))
+            yield Finished(task, 0, result, error)
 
     def _hand_out(self, worker: _Worker, task: Task, attempts: int) -> None:
         if worker.process is None:
@@ -157,11 +173,13 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
             target=_work,
-            args=(job, theirs, [self.connection, *others]),
+            args=(job, theirs, [self.connection, *others], os.getpid()),
             name=f"migrator-worker-{self.number}",
             daemon=True,
         )
-        self.process.start()
+        # A worker must not take its parent's way out before it has its own.
+        with _signals_blocked():
+            self.process.start()
         theirs.close()
 
     def stop(self) -> None:
@@ -179,15 +197,22 @@ class _Worker:
         self.process = None
         self.task = None
         if code < 0:
-            return f"was killed ({signal.Signals(-code).name})"
+            return f"was killed ({_signal_name(-code)})"
         return f"ended with status {code}"
 
 
-def _work(job: Job[Any, Any], connection: Connection[Any, Any], inherited: list[Any]) -> None:
+def _work(
+    job: Job[Any, Any], connection: Connection[Any, Any], inherited: list[Any], parent: int
+) -> None:
     """A worker's life: take a task, do it, answer; until the parent is gone."""
+    # Whatever the worker is doing, the kernel ends it when its parent ends.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
     # Interrupts are the parent's business; it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     # Left open here, the parent's ends would keep orphans from noticing its death.
     for other in inherited:
         other.close()
@@ -199,20 +224,41 @@ def _work(job: Job[Any, Any], connection: Connection[Any, Any], inherited: list[
 
     try:
         while True:
-            task = connection.recv()
-            try:
-                answer = ("result", job(task, progress))
-            except MigratorError as error:
-                answer = ("error", error)
-            except MemoryError:
-                answer = ("error", LayerError("not enough memory"))
-            except (BrokenPipeError, ConnectionResetError):
-                raise
-            except OSError as error:
-                answer = ("error", LayerError(error.strerror or str(error), subject=_name(error)))
-            connection.send(answer)
+            connection.send(("done", _attempt(job, connection.recv(), progress)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _attempt(
+    job: Job[Task, Result], task: Task, progress: Callable[[int], None]
+) -> tuple[Result | None, MigratorError | None]:
+    """The result of a task, or what went wrong with it."""
+    try:
+        return job(task, progress), None
+    except MigratorError as error:
+        return None, error
+    except MemoryError:
+        return None, LayerError("not enough memory")
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except OSError as error:
+        return None, LayerError(error.strerror or str(error), subject=_name(error))
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _name(error: OSError) -> str:

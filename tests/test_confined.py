@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from migrator.errors import LayerError
 from migrator.layer.confined import LayerDirectory, NotRegular
 
 
@@ -114,5 +116,26 @@ def test_descriptors_are_given_back(layer: LayerDirectory) -> None:
 def test_root_is_no_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    with pytest.raises(OSError):
+    with pytest.raises(LayerError):
         LayerDirectory(tmp_path / "link")
+
+
+def test_path_of_more_directories_than_descriptors(
+    tmp_path: Path,
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("d", dir_fd=fd)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = deeper
+    os.symlink("/top", "link", dir_fd=fd)
+    os.close(fd)
+    (tmp_path / "top").write_bytes(b"inside")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, limits[1]))
+    try:
+        with LayerDirectory(tmp_path) as layer:
+            assert content(layer, b"d/" * 400 + b"link") == b"inside"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

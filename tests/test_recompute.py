@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from migrator import disk
 from migrator.errors import LayerError, StoreError
 from migrator.layer import hashing
 from migrator.layer.changes import DiffSource, compare, tree
@@ -324,12 +326,18 @@ def test_a_layer_that_is_not_there(root: Path, record: Path) -> None:
     assert not record.exists()
 
 
-def test_a_record_that_cannot_be_written(root: Path, record: Path) -> None:
+def test_a_record_that_cannot_be_written(
+    root: Path, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(StoreError, match="No such file") as raised:
         recompute(DiffSource("tree", root), record / "below")
     assert raised.value.subject == str(record / "below")
 
-    record.symlink_to("/dev/full")
-    with pytest.raises(StoreError, match="No space left"):
+    def full(operation: str, path: Path) -> None:
+        if operation == "write record":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "hook", full)
+    with pytest.raises(StoreError, match="disk is full"):
         recompute(DiffSource("tree", root), record)
-    assert not record.is_symlink()
+    assert not record.exists()

@@ -7,9 +7,9 @@ opened `root + name` and could be led anywhere.
 
 Names are resolved a component at a time below directory descriptors, so that
 they may be longer than PATH_MAX and need no kernel newer than the hosts that
-ran Docker 1.9. Records list files directory by directory: the descriptors of
-the current directory and its ancestors stay open, and a file in the same or a
-neighbouring directory costs one or two system calls.
+ran Docker 1.9. Records list files directory by directory: the current
+directory stays open, and a file in the same or a neighbouring one costs few
+system calls.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import os
 import posixpath
 import stat
 from pathlib import Path
-from types import TracebackType
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from migrator.layer.descent import Descent
+
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 # The kernel's own limit (MAXSYMLINKS).
@@ -35,100 +35,70 @@ class NotRegular(OSError):
 class LayerDirectory:
     """The directory that holds a layer's files, as the only root there is.
 
-    Raises OSError when `root` cannot be opened as a directory (a symbolic
+    Raises LayerError when `root` cannot be opened as a directory (a symbolic
     link is not followed).
     """
 
     def __init__(self, root: Path) -> None:
-        self._fds = [os.open(root, _DIRECTORY)]
-        self._names: list[bytes] = []
-        self._directory = b""
+        self._root = root
+        self._at = Descent(root)
 
     def __enter__(self) -> LayerDirectory:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._leave(0)
-        os.close(self._fds.pop())
+    def __exit__(self, *exc: object) -> None:
+        self._at.close()
 
     def open(self, name: bytes) -> tuple[int, os.stat_result]:
         """Open the regular file `name` for reading.
 
         `name` is relative and clean (no empty, `.` or `..` component) or
         anything else, which is cleaned first. Returns the descriptor, which
-        the caller closes, and the file's status. Raises OSError.
+        the caller closes, and the file's status. Raises OSError, and
+        ValueError for a name that no file can have.
         """
         directory, _, last = name.rpartition(b"/")
-        if directory != self._directory or not last:
+        if directory != self._at.path or not last:
             if not _is_clean(name):
                 return self.open(posixpath.normpath(b"/" + name).lstrip(b"/"))
             try:
-                self._enter(directory)
+                self._at.enter(directory)
             except OSError as error:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):
                     return self._open_through_links(name)
                 raise
-        status = os.stat(last, dir_fd=self._fds[-1], follow_symlinks=False)
+        status = os.stat(last, dir_fd=self._at.fd, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             return self._open_through_links(name)
-        return _open_regular(last, self._fds[-1], status), status
-
-    def _enter(self, directory: bytes) -> None:
-        """Make `directory` the current one, keeping what it shares with the last."""
-        wanted = directory.split(b"/") if directory else []
-        shared = 0
-        for have, want in zip(self._names, wanted, strict=False):
-            if have != want:
-                break
-            shared += 1
-        self._leave(shared)
-        try:
-            for component in wanted[shared:]:
-                self._fds.append(os.open(component, _DIRECTORY, dir_fd=self._fds[-1]))
-                self._names.append(component)
-        finally:
-            self._directory = b"/".join(self._names)
-
-    def _leave(self, depth: int) -> None:
-        while len(self._names) > depth:
-            self._names.pop()
-            os.close(self._fds.pop())
-        self._directory = b"/".join(self._names)
+        return _open_regular(last, self._at.fd, status), status
 
     def _open_through_links(self, name: bytes) -> tuple[int, os.stat_result]:
         """The general way: every component looked at, every link read and followed inside."""
-        stack = [os.dup(self._fds[0])]
         todo = name.split(b"/")[::-1]
         links = 0
-        try:
+        with Descent(self._root) as at:
             while todo:
                 component = todo.pop()
                 if component in (b"", b"."):
                     continue
                 if component == b"..":
-                    if len(stack) > 1:
-                        os.close(stack.pop())
+                    if at.path:
+                        at.up()
                     continue
-                status = os.stat(component, dir_fd=stack[-1], follow_symlinks=False)
+                status = os.stat(component, dir_fd=at.fd, follow_symlinks=False)
                 if stat.S_ISLNK(status.st_mode):
                     links += 1
                     if links > _MAX_LINKS:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    target = os.readlink(component, dir_fd=stack[-1])
+                    target = os.readlink(component, dir_fd=at.fd)
                     if target.startswith(b"/"):
-                        while len(stack) > 1:
-                            os.close(stack.pop())
+                        at.enter(b"")
                     todo.extend(target.split(b"/")[::-1])
                 elif any(part not in (b"", b".") for part in todo):
-                    stack.append(os.open(component, _DIRECTORY, dir_fd=stack[-1]))
+                    at.down(component)
                 else:
-                    return _open_regular(component, stack[-1], status), status
+                    return _open_regular(component, at.fd, status), status
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        finally:
-            for fd in stack:
-                os.close(fd)
 
 
 def _is_clean(name: bytes) -> bool:

@@ -45,6 +45,7 @@ class Descent:
 
     @property
     def fd(self) -> int:
+        """The descriptor of the directory it stands in."""
         return self._open[-1]
 
     def __enter__(self) -> Descent:
@@ -53,6 +54,10 @@ class Descent:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the descriptors."""
         while self._open:
             os.close(self._open.pop())
 

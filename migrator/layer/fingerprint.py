@@ -40,11 +40,7 @@ class Fingerprint:
     def record(self, path: Path) -> None:
         """The tar-split record, by the bytes of its file. Raises OSError."""
         self._flush()
-        hasher = blake3()
-        with open(path, "rb", buffering=0) as file:
-            while block := file.read(1 << 20):
-                hasher.update(block)
-        self._blake.update(hasher.digest())
+        self._blake.update(_digest(path))
 
     def hexdigest(self) -> str:
         """64 hex digits."""
@@ -54,3 +50,26 @@ class Fingerprint:
     def _flush(self) -> None:
         self._blake.update(b"".join(self._lines))
         self._lines.clear()
+
+
+def with_unusable_record(fingerprint: str, record: Path | None) -> str:
+    """The fingerprint of a diff that was made anew although the layer has a record.
+
+    Another record may be of use, and is tried. A record that cannot be read
+    counts as an empty one.
+    """
+    if record is None:
+        return fingerprint
+    try:
+        digest = _digest(record)
+    except OSError:
+        digest = b""
+    return blake3(fingerprint.encode() + digest).hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    hasher = blake3()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.digest()

@@ -65,7 +65,7 @@ def digest_record(
     record = Record(record_path)
     tar = TarHash(progress)
     fingerprint = Fingerprint()
-    with _opened(directory) as files:
+    with LayerDirectory(directory) as files:
         for item in record:
             if type(item) is FileEntry:
                 _read_file(files, item, tar, fingerprint)
@@ -84,7 +84,7 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
     Raises as it does, but knows nothing of the files' content.
     """
     fingerprint = Fingerprint()
-    with _opened(directory) as files:
+    with LayerDirectory(directory) as files:
         for item in Record(record_path):
             if type(item) is FileEntry:
                 try:
@@ -95,15 +95,6 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
                 fingerprint.file(item.name, status)
     fingerprint.record(record_path)
     return fingerprint.hexdigest()
-
-
-def _opened(directory: Path) -> LayerDirectory:
-    try:
-        return LayerDirectory(directory)
-    except OSError as error:
-        raise LayerError(
-            f"the layer's directory cannot be opened ({error.strerror})", subject=str(directory)
-        ) from None
 
 
 class TarHash:

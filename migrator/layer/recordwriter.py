@@ -14,7 +14,7 @@ from types import TracebackType
 
 from isal import isal_zlib
 
-from migrator.errors import StoreError
+from migrator import disk
 from migrator.gojson.strings import quote
 
 # Level 2 of isal packs better than 1 at the same speed; 3 is much slower for little more.
@@ -41,10 +41,10 @@ class RecordWriter:
         self._lines: list[bytes] = []
         self._held = 0
         self._gzip = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
-        try:
-            self._file = path.open("wb")
-        except OSError as error:
-            raise self._failure(error) from None
+        # Never over an old record: that may be linked to from elsewhere.
+        disk.remove_file(path)
+        with disk.operation("create record", path):
+            self._file = path.open("xb")
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -89,31 +89,23 @@ class RecordWriter:
         data = self._gzip.compress(b"".join(self._lines))
         self._lines.clear()
         self._held = 0
-        try:
+        with disk.operation("write record", self.path):
             self._file.write(data)
-        except OSError as error:
-            raise self._failure(error) from None
 
     def _finish(self) -> None:
         # tar-split reads on behind the end blocks and notes what it finds: nothing.
         self.segment(b"")
         self._flush()
-        try:
+        with disk.operation("end record", self.path):
             self._file.write(self._gzip.flush())
             self._file.close()
-        except OSError as error:
-            raise self._failure(error) from None
 
     def _discard(self) -> None:
         # What could not be flushed goes away with the file.
         with suppress(OSError):
             self._file.close()
-        self.path.unlink(missing_ok=True)
-
-    def _failure(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"the tar-split record cannot be written ({error.strerror})", subject=str(self.path)
-        )
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def _name(name: bytes) -> bytes:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from migrator.errors import MigratorError, RecordError
 from migrator.layer.changes import DiffSource
+from migrator.layer.fingerprint import with_unusable_record
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
+from migrator.text import shown
 
 
 class Method(enum.StrEnum):
@@ -88,11 +90,14 @@ def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
         try:
             digest = digest_record(task.record, task.directory, count)
         except RecordError as error:
-            fault = str(error)
+            fault = shown(str(error))
             progress(-reported)
     if digest is None:
         method = Method.RECOMPUTED
         digest = recompute(task.source, task.new_record, progress)
+        digest = dataclasses.replace(
+            digest, fingerprint=with_unusable_record(digest.fingerprint, task.record)
+        )
     return HashedLayer(task.v1_id, digest, method, fault, time.perf_counter() - begun)
 
 
@@ -100,7 +105,8 @@ def _fingerprint(task: LayerTask, known: HashedLayer) -> str | None:
     """The fingerprint of the layer as it is now; None when it cannot be taken."""
     try:
         if known.method is Method.RECOMPUTED:
-            return fingerprint_recomputed(task.source, task.new_record)
+            fingerprint = fingerprint_recomputed(task.source, task.new_record)
+            return with_unusable_record(fingerprint, task.record)
         if task.record is not None:
             return fingerprint_record(task.record, task.directory)
     except (OSError, MigratorError):

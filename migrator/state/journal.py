@@ -1,8 +1,9 @@
 """The journal: layers that are hashed already, so that an interrupted run goes on.
 
 SQLite in `.migrator/journal.db`, each commit on the disk before it counts. A
-layer is taken from the journal only if the fingerprint of what it was computed
-from is still the same; see `migrator.layer.fingerprint`.
+layer is taken from the journal only if its row is as it was written, which the
+row's own BLAKE3 tells, and if the fingerprint of what it was computed from is
+still the same; see `migrator.layer.fingerprint`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from blake3 import blake3
+
+from migrator import disk
 from migrator.errors import StoreError
 from migrator.layer.hashing import LayerDigest
 from migrator.layer.task import HashedLayer, Method
@@ -20,8 +25,8 @@ from migrator.layer.task import HashedLayer, Method
 # A commit waits for the disk; layers without content would wait on nothing else.
 _COMMIT_EVERY = 0.5
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS layer (
+# As SQLite keeps its text, by which another layout of the table is recognised.
+_TABLE = """CREATE TABLE layer (
     v1_id TEXT PRIMARY KEY,
     diff_id TEXT NOT NULL,
     size INTEGER NOT NULL,
@@ -31,47 +36,48 @@ CREATE TABLE IF NOT EXISTS layer (
     fingerprint TEXT NOT NULL,
     method TEXT NOT NULL,
     fault TEXT,
-    seconds REAL NOT NULL
-) WITHOUT ROWID
-"""
-_INSERT = "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    seconds REAL NOT NULL,
+    seal TEXT NOT NULL
+) WITHOUT ROWID"""
+_INSERT = "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # Bumped when a digest could come out otherwise than before; older journals are dropped.
 _VERSION = 1
 
+# What SQLite says when it is the file's content that is wrong, or not of our making.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
 
 class Journal:
-    """Hashed layers by v1 ID. Raises StoreError when the file cannot be written."""
+    """Hashed layers by v1 ID. Raises StoreError when the file cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._layers: dict[str, HashedLayer] = {}
         self._committed = time.monotonic()
-        try:
-            self._connect()
-        except sqlite3.DatabaseError:
-            # Only time is lost with it, so a damaged one is begun anew.
-            for suffix in ("", "-journal"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            with self._errors():
-                self._connect()
+        with self._errors():
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                if _code(error) not in _DAMAGE:
+                    raise
+                self._begin_anew()
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        with self._errors():
-            self._db.commit()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        try:
+            self._commit()
+        except StoreError:
+            # What already went wrong is the better thing to tell.
+            if kind is None:
+                raise
+        finally:
             self._db.close()
 
     def layers(self) -> dict[str, HashedLayer]:
-        """All that is recorded, each marked as kept."""
-        with self._errors():
-            rows = self._db.execute("SELECT * FROM layer").fetchall()
-        found = {}
-        for v1_id, *digest, method, fault, seconds in rows:
-            found[v1_id] = HashedLayer(
-                v1_id, LayerDigest(*digest), Method(method), fault, seconds, kept=True
-            )
-        return found
+        """All that was recorded before and is undamaged, each marked as kept."""
+        return self._layers
 
     def add(self, layer: HashedLayer) -> None:
         """Record a layer; it is on the disk within half a second, or when the journal is closed."""
@@ -89,20 +95,42 @@ class Journal:
             layer.seconds,
         )
         with self._errors():
-            self._db.execute(_INSERT, row)
-            if time.monotonic() - self._committed >= _COMMIT_EVERY:
-                self._db.commit()
-                self._committed = time.monotonic()
+            self._db.execute(_INSERT, (*row, _seal(row)))
+        if time.monotonic() - self._committed >= _COMMIT_EVERY:
+            self._commit()
+            self._committed = time.monotonic()
 
-    def _connect(self) -> None:
+    def _commit(self) -> None:
+        with self._errors(), disk.operation("commit", self._path):
+            self._db.commit()
+
+    def _open(self) -> None:
         self._db = sqlite3.connect(self._path)
+        # Damage must come out as a row whose seal is wrong, not as an exception.
+        self._db.text_factory = lambda value: value.decode("utf-8", "replace")
         self._db.execute("PRAGMA synchronous = FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version != _VERSION:
-            self._db.execute("DROP TABLE IF EXISTS layer")
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        tables = self._db.execute("SELECT sql FROM sqlite_master").fetchall()
+        (check,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if (version, tables, check) == (_VERSION, [(_TABLE,)], "ok"):
+            rows = self._db.execute("SELECT * FROM layer").fetchall()
+            self._layers = {layer.v1_id: layer for row in rows if (layer := _layer(*row))}
+        else:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """An empty journal in place of one of another version or a damaged one.
+
+        Only time is lost with what was in it.
+        """
+        self._db.close()
+        for suffix in ("", "-journal"):
+            disk.remove_file(self._path.with_name(self._path.name + suffix))
+        self._db = sqlite3.connect(self._path)
+        self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(_TABLE)
-        self._db.commit()
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._commit()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -114,3 +142,22 @@ class Journal:
                 subject=str(self._path),
                 hint="see that the disk is neither full nor failing, and run the command again",
             ) from None
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    extended: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return extended & 0xFF
+
+
+def _seal(row: tuple[Any, ...]) -> str:
+    return blake3(repr(row).encode()).hexdigest()
+
+
+def _layer(*row: Any) -> HashedLayer | None:
+    """The layer of a row; None for a damaged one."""
+    *values, seal = row
+    if _seal(tuple(values)) != seal:
+        return None
+    v1_id, *digest, method, fault, seconds = values
+    return HashedLayer(v1_id, LayerDigest(*digest), Method(method), fault, seconds, kept=True)

@@ -159,10 +159,12 @@ def _compare(before: dict[str, Any], now: dict[str, Any], facts: tuple[str, ...]
     old = {key.lower(): value for key, value in before.items()}
     new = {key.lower(): value for key, value in now.items()}
     for fact in facts:
+        if fact.lower() not in old:
+            continue
         was, is_now = (_plain(values.get(fact.lower())) for values in (old, new))
         if fact in _STRING_OR_LIST:
             was, is_now = ([value] if isinstance(value, str) else value for value in (was, is_now))
-        if was is not None and was != is_now:
+        if was != is_now:
             raise FormatError(f"has another {fact} than the container was created with")
 
 

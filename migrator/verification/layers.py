@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import SHA256, chain_id
 from migrator.verification.directories import Layout
-from migrator.verification.files import MissingFileError, RootFiles
+from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
 
 HEX = re.compile(r"[a-f0-9]{64}")
@@ -43,7 +43,7 @@ class StoredLayer:
 
 @dataclass(frozen=True, slots=True)
 class LayerStore:
-    """All layers by chainID: those `present`, and of them those that are well-formed."""
+    """All layers by chainID: those `present`, and of them those that can be read."""
 
     present: frozenset[str]
     layers: dict[str, StoredLayer]
@@ -55,6 +55,7 @@ def read_layers(files: RootFiles, driver: str, layout: Layout, findings: Finding
     present: set[str] = set()
     layers: dict[str, StoredLayer] = {}
     holders: dict[str, str] = {}
+    homeless: list[str] = []
     for name in files.names(base):
         path = f"{base}/{name}"
         if HEX.fullmatch(name) is None:
@@ -76,12 +77,14 @@ def read_layers(files: RootFiles, driver: str, layout: Layout, findings: Finding
             if where is not None and not exists(files, layout, where.format(layer.cache_id)):
                 reason = f"there is no directory {where.format(layer.cache_id)}"
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
-                del layers[chain]
+                homeless.append(chain)
     for layer in layers.values():
         if layer.parent is not None and layer.parent not in present:
             path = f"{base}/{layer.chain.removeprefix(SHA256)}/parent"
             reason = f"the parent {layer.parent} is not there"
             findings.add(Subject.LAYER, layer.chain, path, reason)
+    for chain in homeless:
+        del layers[chain]
     return LayerStore(frozenset(present), layers)
 
 
@@ -117,7 +120,7 @@ def _read(files: RootFiles, path: str, chain: str, findings: Findings) -> Stored
                 values[name] = line(files, f"{path}/{name}", pattern, what)
     record = f"{path}/tar-split.json.gz"
     if "tar-split.json.gz" not in names:
-        findings.add(Subject.LAYER, chain, record, MissingFileError("is missing").message)
+        findings.add(Subject.LAYER, chain, record, "is missing")
         return None
     if len(values) < len(_REQUIRED) - 1 + ("parent" in names):
         return None

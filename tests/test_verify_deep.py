@@ -1,0 +1,164 @@
+"""`verify --deep`: what a layer inherits, which no record of its own covers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.verify_roots import GoldenRoot, build
+
+Change = Callable[[Path], object]
+
+
+def files_of(root: GoldenRoot) -> dict[str, str]:
+    return {"vfs": "vfs/dir/{}", "btrfs": "btrfs/subvolumes/{}", "overlay": "overlay/{}/root"}[
+        root.driver
+    ]
+
+
+@pytest.fixture(params=["vfs", "btrfs"])
+def root(
+    request: pytest.FixtureRequest,
+    store_copy: Callable[[str], Path],
+    golden: Callable[[str], dict[str, Any]],
+) -> GoldenRoot:
+    path = store_copy("docker-1.9.1-btrfs")
+    if request.param == "vfs":
+        (path / "vfs").mkdir()
+        (path / "btrfs" / "subvolumes").rename(path / "vfs" / "dir")
+    return build(path, golden("docker-1.9.1-btrfs"), request.param)
+
+
+def leaf(root: GoldenRoot, overlay: bool = False) -> tuple[str, str]:
+    """A layer on which no other is built, by chainID and directory, which inherits etc/passwd."""
+    layers = root.golden["layers"]
+    parents = {layer["parent"] for layer in layers.values()}
+    for chain, layer in layers.items():
+        if layer["parent"] and f"sha256:{chain}" not in parents and layer["size"] == "0":
+            return f"sha256:{chain}", files_of(root).format(layer["cache-id"])
+    raise AssertionError
+
+
+def overwrite_keeping_time(path: Path) -> None:
+    status = path.stat()
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def link_elsewhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (overwrite_keeping_time, "other content"),
+        (lambda path: path.chmod(0o600), "the mode"),
+        (lambda path: os.chown(path, 7, 8), "belongs to 7:8"),
+        (lambda path: os.utime(path, ns=(0, 5 * 10**9)), "another mtime"),
+        (Path.unlink, "is missing"),
+        (link_elsewhere, "another type"),
+        (
+            lambda path: os.setxattr(
+                path, "security.capability", b"\x00\x00\x00\x02\x00\x04" + bytes(14)
+            ),
+            "security.capability",
+        ),
+    ],
+    ids=range(7),
+)
+def test_an_inherited_file_that_differs(root: GoldenRoot, change: Change, reason: str) -> None:
+    chain, directory = leaf(root)
+    change(root.path / directory / "etc" / "passwd")
+    assert root.verify().findings == ()
+    (finding,) = root.verify(deep=True).findings
+    assert (finding.name, finding.path) == (chain, f"{directory}/etc/passwd")
+    assert reason in finding.reason
+
+
+def test_something_that_no_record_knows(root: GoldenRoot) -> None:
+    chain, directory = leaf(root)
+    (root.path / directory / "etc" / "new" / "er").mkdir(parents=True)
+    found = {(finding.name, finding.path) for finding in root.verify(deep=True).findings}
+    assert found == {(chain, f"{directory}/etc/new"), (chain, f"{directory}/etc/new/er")}
+
+
+def test_an_inherited_link_and_directory(root: GoldenRoot) -> None:
+    chain, directory = leaf(root)
+    tree = root.path / directory
+    links = [path for path in tree.rglob("*") if path.is_symlink()]
+    status = links[0].lstat()
+    links[0].unlink()
+    links[0].symlink_to("elsewhere")
+    os.utime(links[0], ns=(0, status.st_mtime_ns), follow_symlinks=False)
+    os.lchown(links[0], status.st_uid, status.st_gid)
+    shutil.rmtree(tree / "usr" / "share")
+    found = {finding.path: finding.reason for finding in root.verify(deep=True).findings}
+    assert found.pop(f"{directory}/usr/share").startswith("is missing")
+    assert list(found) == [str(links[0].relative_to(root.path))]
+
+
+def test_an_entry_without_content_that_is_not_there(root: GoldenRoot) -> None:
+    base, layer = next(item for item in root.golden["layers"].items() if not item[1]["parent"])
+    directory = files_of(root).format(layer["cache-id"])
+    tree = root.path / directory
+    gone = next(path for path in sorted(tree.rglob("*")) if path.is_symlink())
+    gone.unlink()
+    assert root.verify().findings == ()
+    paths = {f.path for f in root.verify(deep=True).findings if f.name == f"sha256:{base}"}
+    assert paths == {str(gone.relative_to(root.path))}
+
+
+def test_what_is_deleted_and_yet_there(root: GoldenRoot) -> None:
+    deleted = 0
+    for chain, layer in root.golden["layers"].items():
+        if layer["parent"] is None:
+            continue
+        above = root.golden["layers"][layer["parent"].removeprefix("sha256:")]
+        mine, theirs = (root.path / files_of(root).format(x["cache-id"]) for x in (layer, above))
+        for path in [p for p in theirs.rglob("*") if p.is_file() and not p.is_symlink()]:
+            copy = mine / path.relative_to(theirs)
+            if copy.parent.is_dir() and not os.path.lexists(copy):
+                shutil.copy2(path, copy)
+                deleted += 1
+                found = {(finding.name, finding.path) for finding in root.verify(deep=True).findings}
+                assert (f"sha256:{chain}", str(copy.relative_to(root.path))) in found
+                copy.unlink()
+    assert deleted
+
+
+def test_overlay_copies_that_are_no_longer_hard_links(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-overlay"), golden("docker-1.9.1-overlay"))
+    chain, directory = leaf(root)
+    path = root.path / directory / "etc" / "passwd"
+    shutil.copy2(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+    assert root.verify(deep=True).findings == ()
+    overwrite_keeping_time(path)
+    (finding,) = root.verify(deep=True).findings
+    assert (finding.name, finding.path) == (chain, f"{directory}/etc/passwd")
+
+
+def test_a_branch_that_holds_more_or_less_than_its_record(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-aufs"), golden("docker-1.9.1-aufs"))
+    layer = next(v for v in root.golden["layers"].values() if not v["parent"])
+    tree = root.path / "aufs" / "diff" / layer["cache-id"]
+    link = next(path for path in sorted(tree.rglob("*")) if path.is_symlink())
+    link.unlink()
+    (tree / "etc" / "new").touch()
+    paths = {finding.path for finding in root.verify(deep=True).findings}
+    assert paths == {
+        str(link.relative_to(root.path)),
+        f"aufs/diff/{layer['cache-id']}/etc/new",
+    }
