@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator import disk
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, StoreError
 from migrator.layer.task import HashedLayer, LayerTask, hash_layer
 from migrator.planning import Plan
 from migrator.pool import Finished, Pool, Progressed, Started
 from migrator.progress import Progress
 from migrator.state.directory import StateDirectory
 from migrator.state.journal import Journal
+from migrator.state.space import Space
 
 
 @dataclass(slots=True)
@@ -29,8 +30,13 @@ class Hashed:
 def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progress) -> Hashed:
     """Hash the layers of `plan`, the largest first, each in one of `workers` processes.
 
-    What the journal in `state` knows and is still true is kept; what is hashed goes into it.
+    What the journal in `state` knows and is still true is kept; what is hashed
+    goes into it. No `workers`: all in this process. A layer that cannot be
+    hashed is one of `failed`; raises StoreError when the disk is full, or a
+    record or the journal cannot be written.
     """
+    space = Space(plan)
+    space.check()
     if not state.records.is_dir():
         disk.make_directory(state.records)
     hashed = Hashed()
@@ -53,7 +59,11 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
                         if not result.kept:
                             journal.add(result)
                         hashed.workers[v1_id] = worker
+                    elif isinstance(error, StoreError):
+                        raise error
                     elif error is not None:
                         hashed.failed[v1_id] = error
+                    space.hashed(v1_id)
+                    space.check()
                     progress.done(v1_id, str(error) if error is not None else None)
     return hashed

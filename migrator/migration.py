@@ -16,6 +16,7 @@ from migrator.report.summary import LayerRow, Summary, Timings
 from migrator.rewriting import Rewritten, rewrite
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
+from migrator.state.space import Space
 from migrator.state.staging import Staging
 
 
@@ -31,7 +32,8 @@ def migrate(
 
     Adds the content-addressed metadata of Docker >= 1.10 and leaves the old
     where and as it is. `driver` names the storage driver (`auto` finds it),
-    `workers` the number of processes (default: the CPUs this process may use).
+    `workers` the number of processes (default: the CPUs this process may use;
+    0: none but this one).
     What could not be migrated is in the summary's `problems`. Raises a
     `MigratorError` when nothing was migrated.
     """
@@ -47,16 +49,13 @@ def migrate(
         str(root.path),
         root.driver_name,
         Host.here(root.path),
-        workers or usable_cpus(),
+        usable_cpus() if workers is None else workers,
         timings,
     )
     with lock.exclusive(root.path):
-        if state.phase is Phase.UNDOING:
-            progress.note("an interrupted rollback is finished first")
-            publication.undo(state, force=True)
-        if state.phase is Phase.PUBLISHING:
-            progress.note("an interrupted migration is finished")
-            publication.publish(state)
+        if state.phase in (Phase.PUBLISHING, Phase.UNDOING):
+            progress.note("an interrupted run had begun to change the data root; it is settled first")
+            publication.settle(state)
         with timings.phase("plan"):
             progress.phase("planning")
             plan = make_plan(root)
@@ -64,6 +63,7 @@ def migrate(
             summary.nothing_to_do = "already migrated, nothing to do"
             summary.problems = list(plan.problems)
             return summary
+        Space(plan).check()
         state.create()
         state.phase = Phase.PREPARING
         with timings.phase("hash"):

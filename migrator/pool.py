@@ -171,7 +171,7 @@ class _Worker:
         self, context: ForkContext, job: Job[Any, Any], others: list[Connection[Any, Any]]
     ) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(
+        process = context.Process(
             target=_work,
             args=(job, theirs, [self.connection, *others], os.getpid()),
             name=f"migrator-worker-{self.number}",
@@ -179,7 +179,11 @@ class _Worker:
         )
         # A worker must not take its parent's way out before it has its own.
         with _signals_blocked():
-            self.process.start()
+            try:
+                process.start()
+            except OSError as error:
+                raise MigratorError(f"cannot start a worker process ({error.strerror})") from None
+            self.process = process
         theirs.close()
 
     def stop(self) -> None:

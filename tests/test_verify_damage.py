@@ -21,16 +21,12 @@ CONTAINER = "3a8c7f733785fe21f760d9c4afda7b17edfe20a993a1c005f33a53995ba8e63b"
 
 
 @pytest.fixture
-def root(
-    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
-) -> GoldenRoot:
+def root(store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]) -> GoldenRoot:
     return build(store_copy("docker-1.9.1-overlay"), golden("docker-1.9.1-overlay"))
 
 
 @pytest.fixture
-def odd(
-    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
-) -> GoldenRoot:
+def odd(store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]) -> GoldenRoot:
     return build(store_copy("docker-1.9.1-overlay-odd"), golden("docker-1.9.1-overlay-odd"))
 
 

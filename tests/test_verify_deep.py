@@ -34,7 +34,7 @@ def root(
     return build(path, golden("docker-1.9.1-btrfs"), request.param)
 
 
-def leaf(root: GoldenRoot, overlay: bool = False) -> tuple[str, str]:
+def leaf(root: GoldenRoot) -> tuple[str, str]:
     """A layer on which no other is built, by chainID and directory, which inherits etc/passwd."""
     layers = root.golden["layers"]
     parents = {layer["parent"] for layer in layers.values()}
@@ -91,9 +91,9 @@ def test_something_that_no_record_knows(root: GoldenRoot) -> None:
 
 
 def test_an_inherited_link_and_directory(root: GoldenRoot) -> None:
-    chain, directory = leaf(root)
+    _, directory = leaf(root)
     tree = root.path / directory
-    links = [path for path in tree.rglob("*") if path.is_symlink()]
+    links = [path for path in tree.rglob("*") if path.is_symlink() and "usr" not in path.parts]
     status = links[0].lstat()
     links[0].unlink()
     links[0].symlink_to("elsewhere")
@@ -128,7 +128,9 @@ def test_what_is_deleted_and_yet_there(root: GoldenRoot) -> None:
             if copy.parent.is_dir() and not os.path.lexists(copy):
                 shutil.copy2(path, copy)
                 deleted += 1
-                found = {(finding.name, finding.path) for finding in root.verify(deep=True).findings}
+                found = {
+                    (finding.name, finding.path) for finding in root.verify(deep=True).findings
+                }
                 assert (f"sha256:{chain}", str(copy.relative_to(root.path))) in found
                 copy.unlink()
     assert deleted

@@ -98,9 +98,7 @@ def build(root: Path, golden: dict[str, Any], driver: str | None = None) -> Gold
         saved = root / ".migrator" / "saved" / path
         replaced = blake3(saved.read_bytes()).hexdigest() if saved.exists() else None
         digest = blake3(data).hexdigest()
-        made.entries.append(
-            Entry(path, digest, 0o644, status.st_ino, status.st_mtime_ns, replaced)
-        )
+        made.entries.append(Entry(path, digest, 0o644, status.st_ino, status.st_mtime_ns, replaced))
     (root / ".migrator" / "phase").write_text("published")
     made.save_manifest()
     return made

@@ -16,7 +16,7 @@ import enum
 from pathlib import Path
 
 from migrator import disk
-from migrator.errors import FormatError
+from migrator.errors import FormatError, StoreError
 
 NAME = ".migrator"
 
@@ -54,6 +54,10 @@ class StateDirectory:
             text = self._phase.read_text("ascii", errors="replace")
         except FileNotFoundError:
             return Phase.PREPARING if self.path.is_dir() else Phase.NONE
+        except OSError as error:
+            raise FormatError(
+                f"cannot be read ({error.strerror})", subject=str(self._phase)
+            ) from None
         try:
             return Phase(text)
         except ValueError:
@@ -64,12 +68,20 @@ class StateDirectory:
         disk.write_atomically(self._phase, phase.encode("ascii"))
 
     def create(self) -> None:
-        """Make the directory where it is missing."""
+        """Make the directory where it is missing. Raises StoreError when something else is there."""
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
+            raise StoreError("is not a directory", subject=str(self.path))
         if not self.path.is_dir():
             disk.make_directory(self.path)
+            disk.flush(self.data_root)
 
     def clear_stage(self) -> None:
-        """Drop what an interrupted run prepared but did not begin to publish."""
+        """Drop what a run prepared, or what another has taken out of the data root again."""
         disk.remove_tree(self.stage)
         disk.remove_tree(self.saved)
         disk.remove_file(self.manifest)
+
+    def remove(self) -> None:
+        """Remove the directory and all in it; it may be gone already."""
+        disk.remove_tree(self.path)
+        disk.flush(self.data_root)

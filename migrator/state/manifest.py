@@ -38,12 +38,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`directories` are those created, parents first; `listing` is the data root's before."""
+    """`directories` are those created, parents first; `listing` is the data root's before.
+
+    `joined` has the names that were before in every other directory that was
+    there and got something new, by its path.
+    """
 
     driver: str
     files: list[Entry] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
     listing: list[str] = field(default_factory=list)
+    joined: dict[str, list[str]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write and flush it."""
@@ -67,7 +72,7 @@ class Manifest:
                 raise FormatError("the manifest is of another version", subject=str(path))
             values["files"] = [Entry(**entry) for entry in values["files"]]
             return cls(**values)
-        except (KeyError, TypeError, orjson.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
             raise FormatError(f"not a manifest ({error})", subject=str(path)) from None
 
 
@@ -79,9 +84,9 @@ def _sealed(body: bytes) -> bytes:
 
 
 def file_digest(path: Path) -> str:
-    """BLAKE3 hex digest of a file's content, read as a stream."""
+    """BLAKE3 hex digest of a file's content, read as a stream. Raises StoreError."""
     hasher = blake3()
-    with open(path, "rb", buffering=0) as file:
+    with disk.operation("read", path), open(path, "rb", buffering=0) as file:
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()

@@ -3,8 +3,11 @@
 Publishing is a sequence of renames in a fixed order, each of the largest
 subtree that the data root does not have yet: on a store that never saw Docker
 >= 1.10 all of `image/` is one rename. The two marker files come last, so that
-until then a Docker daemon sees a store that still has to be migrated. Both
-ways can be repeated from any point: what is done already is left alone.
+until then a Docker daemon sees a store that still has to be migrated.
+
+Taking back can be repeated from any point: what is done already is left alone.
+Nothing that is needed for it (the manifest, the saved files) goes away before
+the phase says that the data root is as it was.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from migrator import disk
@@ -25,14 +29,62 @@ from migrator.state.manifest import Entry, Manifest, file_digest
 _ORDER = ("layerdb", "imagedb", "distribution", "repositories.json", "hostconfig.json")
 _TOP_ORDER = ("image", "containers", ".migration-v1-tags", ".migration-v1-images.json")
 
+_MOST_NAMED = 20
+
 
 def publish(state: StateDirectory) -> None:
-    """Bring the sealed stage into the data root; finishes what a killed run began."""
+    """Bring the sealed stage into the data root."""
     manifest = Manifest.load(state.manifest)
     replaced = {entry.path for entry in manifest.files if entry.replaced is not None}
     state.phase = Phase.PUBLISHING
     for name in _sorted(state.stage, _TOP_ORDER):
         _merge(state, name, replaced)
+    _end(state, manifest)
+
+
+def settle(state: StateDirectory) -> None:
+    """Bring an interrupted publication or rollback to an end, so that a run can begin.
+
+    What was published in part is taken back: the old store may have been used
+    since, and what it says now counts. When all was published, Docker may have
+    used that, so it stays. Raises StoreError as `take_back` does.
+    """
+    if state.phase is Phase.PUBLISHING:
+        manifest = Manifest.load(state.manifest)
+        if not any(os.path.lexists(state.stage / entry.path) for entry in manifest.files):
+            _end(state, manifest)
+            return
+    take_back(state)
+
+
+def take_back(state: StateDirectory, *, force: bool = False) -> None:
+    """Put the data root back to what it was. The journal and the records stay.
+
+    Raises StoreError, before anything is changed, when something that was
+    published has been changed since, or something was added beside it; with
+    `force` those changes are lost.
+    """
+    phase = state.phase
+    if phase in (Phase.PUBLISHING, Phase.PUBLISHED, Phase.UNDOING):
+        manifest = Manifest.load(state.manifest)
+        changes = [] if force else list(_changes_since(state, manifest, phase))
+        if changes:
+            more = len(changes) - _MOST_NAMED
+            raise StoreError(
+                "changed since the migration: "
+                + "; ".join(changes[:_MOST_NAMED])
+                + (f"; and {more} more" if more > 0 else ""),
+                subject=str(state.data_root),
+                hint="`migrator rollback --force` goes back all the same; what was changed is lost",
+            )
+        state.phase = Phase.UNDOING
+        _remove_files(state, manifest)
+        _remove_directories(state, manifest, force)
+        state.phase = Phase.PREPARING
+    state.clear_stage()
+
+
+def _end(state: StateDirectory, manifest: Manifest) -> None:
     for entry in manifest.files:
         if not os.path.lexists(state.data_root / entry.path):
             raise StoreError(
@@ -45,39 +97,12 @@ def publish(state: StateDirectory) -> None:
     disk.remove_tree(state.records)
 
 
-def undo(state: StateDirectory, *, force: bool = False) -> None:
-    """Put the data root back to what it was, and remove `.migrator/` last.
-
-    Raises StoreError, before anything is changed, when something that was
-    published has been changed since, or something was added beside it; with
-    `force` those changes are lost.
-    """
-    phase = state.phase
-    if phase in (Phase.PUBLISHING, Phase.PUBLISHED) or (
-        phase is Phase.UNDOING and state.manifest.exists()
-    ):
-        manifest = Manifest.load(state.manifest)
-        changes = list(_changes_since(state, manifest))
-        if changes and not force:
-            raise StoreError(
-                "changed since the migration: "
-                + "; ".join(changes[:20])
-                + (f"; and {len(changes) - 20} more" if len(changes) > 20 else ""),
-                subject=str(state.data_root),
-                hint="`migrator rollback --force` goes back all the same; what was changed is lost",
-            )
-        state.phase = Phase.UNDOING
-        _take_back(state, manifest)
-    disk.remove_tree(state.path)
-    disk.flush(state.data_root)
-
-
 def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
     staged, target = state.stage / path, state.data_root / path
     if not os.path.lexists(target) or path in replaced:
         disk.replace(staged, target)
         disk.flush(target.parent)
-    elif staged.is_dir() and stat.S_ISDIR(os.lstat(target).st_mode):
+    elif staged.is_dir() and _is_directory(target):
         for name in _sorted(staged, _ORDER):
             _merge(state, f"{path}/{name}", replaced)
     else:
@@ -90,54 +115,83 @@ def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
 
 def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
     """Names in a staged directory, in the order in which they are published."""
-    if not directory.is_dir():
-        return []
     rank = {name: position for position, name in enumerate(order)}
-    return sorted(os.listdir(directory), key=lambda name: (rank.get(name, len(order)), name))
+    with disk.operation("list", directory):
+        names = os.listdir(directory)
+    return sorted(names, key=lambda name: (rank.get(name, len(order)), name))
 
 
-def _changes_since(state: StateDirectory, manifest: Manifest) -> Iterator[str]:
-    ours = {entry.path for entry in manifest.files} | set(manifest.directories)
+def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:
+    """What is not as it was published, or, before all was published, as it was before."""
+    complete = phase is Phase.PUBLISHED
     for entry in manifest.files:
         target = state.data_root / entry.path
         if not os.path.lexists(target):
-            continue
-        if not stat.S_ISREG(os.lstat(target).st_mode) or file_digest(target) not in (
-            entry.blake3,
-            entry.replaced,
-        ):
+            if complete:
+                yield f"{entry.path} was removed"
+        elif not _is_ours(state, entry):
             yield f"{entry.path} was changed"
-    for directory in manifest.directories:
-        target = state.data_root / directory
-        if target.is_dir():
-            for name in sorted(os.listdir(target)):
-                if f"{directory}/{name}" not in ours:
-                    yield f"{directory}/{name} was added"
-
-
-def _take_back(state: StateDirectory, manifest: Manifest) -> None:
-    """Remove what was published, newest first: the markers go before what they vouch for."""
-    for entry in sorted(manifest.files, key=_undo_rank):
-        target = state.data_root / entry.path
-        if entry.replaced is None:
-            disk.remove_file(target)
+    ours = {entry.path for entry in manifest.files}.union(manifest.directories)
+    before = {directory: set[str]() for directory in manifest.directories}
+    before |= {directory: set(names) for directory, names in manifest.joined.items()}
+    before[""] = {*manifest.listing, state.path.name}
+    for directory, names in before.items():
+        # The old daemon knows nothing of what is published in part, and may go on outside image/.
+        if not (complete or directory.startswith("image") or directory in ours):
             continue
-        saved = state.saved / entry.path
-        if saved.exists():
-            disk.replace(saved, target)
-            disk.flush(target.parent)
+        if _is_directory(state.data_root / directory):
+            for name in _sorted(state.data_root / directory, ()):
+                path = f"{directory}/{name}" if directory else name
+                if name not in names and path not in ours:
+                    yield f"{path} was added"
+
+
+def _is_ours(state: StateDirectory, entry: Entry) -> bool:
+    """Whether the file in the data root is what was published, or the one it replaces."""
+    target, saved = state.data_root / entry.path, state.saved / entry.path
+    if not stat.S_ISREG(target.lstat().st_mode):
+        return False
+    if entry.replaced is not None and saved.exists() and target.samefile(saved):
+        return True
+    return file_digest(target) in (entry.blake3, entry.replaced)
+
+
+def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
+    """Take published files away, newest first: the markers go before what they vouch for."""
+    created = {state.data_root / directory for directory in manifest.directories}
+    for _, entries in groupby(sorted(manifest.files, key=_undo_rank), key=_undo_rank):
+        parents = {}
+        for entry in entries:
+            target, saved = state.data_root / entry.path, state.saved / entry.path
+            parents[target.parent] = None
+            if entry.replaced is None:
+                disk.remove_file(target)
+            elif saved.exists() and target.parent.is_dir():
+                # Where the original was not replaced yet, both are one file, and nothing happens.
+                disk.replace(saved, target)
+        for parent in parents:
+            if parent not in created and parent.is_dir():
+                disk.flush(parent)
+
+
+def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) -> None:
     for directory in reversed(manifest.directories):
         target = state.data_root / directory
-        if target.is_dir():
-            # Only with force is there anything left in it.
-            disk.remove_tree(target)
+        if _is_directory(target):
+            if force:
+                disk.remove_tree(target)
+            else:
+                disk.remove_directory(target)
             disk.flush(target.parent)
-    for entry in manifest.files:
-        parent = (state.data_root / entry.path).parent
-        if parent.is_dir():
-            disk.flush(parent)
 
 
 def _undo_rank(entry: Entry) -> int:
     top = entry.path.partition("/")[0]
     return -_TOP_ORDER.index(top) if top in _TOP_ORDER else 1
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -7,11 +7,13 @@ is touched until `migrator.state.publication` moves the stage's content in.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from blake3 import blake3
 
 from migrator import disk
+from migrator.errors import StoreError
 from migrator.state.directory import StateDirectory
 from migrator.state.manifest import Entry, Manifest, file_digest
 
@@ -28,10 +30,13 @@ class Staging:
         self._driver = driver
         self._files: dict[str, Entry] = {}
         self._directories: dict[str, None] = {}
-        self._staged_directories: set[str] = set()
+        self._joined: dict[str, list[str]] = {}
+        self._made: dict[Path, None] = {}
+        self._device = os.stat(state.data_root).st_dev
         state.clear_stage()
-        disk.make_directory(state.stage)
-        disk.make_directory(state.saved)
+        for directory in (state.stage, state.saved):
+            disk.make_directory(directory)
+            self._made[directory] = None
 
     def present(self, path: str) -> bool:
         """Whether the data root itself has something at `path`."""
@@ -39,10 +44,11 @@ class Staging:
 
     def current(self, path: str) -> bytes | None:
         """What the data root has at `path` now; None when nothing."""
-        try:
-            return (self._state.data_root / path).read_bytes()
-        except FileNotFoundError:
-            return None
+        with disk.operation("read", self._state.data_root / path):
+            try:
+                return (self._state.data_root / path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def write(self, path: str, data: bytes, mode: int = 0o600) -> None:
         """Stage a new file."""
@@ -62,58 +68,82 @@ class Staging:
         The original is kept: a hard link to it in `.migrator/saved/`, with all
         its metadata, is what rollback puts back.
         """
-        original = self._state.data_root / path
-        status = original.stat()
-        saved = self._state.saved / path
-        self._make_parents(saved.parent, self._state.saved)
+        original, saved = self._state.data_root / path, self._state.saved / path
+        with disk.operation("stat", original):
+            status = original.stat()
+        self._make_directories(self._state.saved, path)
         disk.link_or_copy(original, saved)
         target = self._place(path)
-        disk.write_file(target, data, status.st_mode & 0o7777)
-        os.chown(target, status.st_uid, status.st_gid)
+        mode, owner = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
+        disk.write_file(target, data, mode, owner)
         self._note(path, target, blake3(data).hexdigest(), replaced=file_digest(saved))
 
     def seal(self) -> Manifest:
         """Flush everything to the disk, and write down what is going to be published."""
-        # One sync for all, then each file for its own error, which costs little by then.
-        os.sync()
-        for path in self._files:
+        # One wait for all, then each file for its own error, which costs little by then.
+        disk.flush_file_system(self._state.path)
+        for path, entry in self._files.items():
             disk.flush(self._state.stage / path)
-        for directory in self._staged_directories:
-            disk.flush(self._state.stage / directory)
-        disk.flush(self._state.stage)
+            if entry.replaced is not None:
+                disk.flush(self._state.saved / path)
+        for directory in self._made:
+            disk.flush(directory)
+        disk.flush(self._state.path)
         root = self._state.data_root
         manifest = Manifest(
             driver=self._driver,
             files=list(self._files.values()),
             directories=list(self._directories),
-            listing=sorted(name for name in os.listdir(root) if name != self._state.path.name),
+            listing=[name for name in self._names(root) if name != self._state.path.name],
+            joined=self._joined,
         )
         manifest.save(self._state.manifest)
         return manifest
 
     def _place(self, path: str) -> Path:
-        """The staged path, its directories made and noted."""
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            directory = "/".join(parts[:depth])
-            if directory in self._staged_directories:
-                continue
-            self._staged_directories.add(directory)
-            disk.make_directory(self._state.stage / directory)
-            if not self.present(directory):
+        """The staged path, its directories made."""
+        for directory in self._make_directories(self._state.stage, path):
+            target = self._state.data_root / directory
+            if self.present(directory):
+                self._check_place(target)
+                self._joined[directory] = self._names(target)
+            else:
                 self._directories[directory] = None
         return self._state.stage / path
 
-    def _make_parents(self, directory: Path, top: Path) -> None:
-        missing = []
-        while directory != top and not directory.is_dir():
-            missing.append(directory)
-            directory = directory.parent
-        for path in reversed(missing):
-            disk.make_directory(path)
+    def _make_directories(self, top: Path, path: str) -> list[str]:
+        """Make what is missing of the directories above `path` below `top`; returns those."""
+        parts = path.split("/")
+        missing = [
+            directory
+            for depth in range(1, len(parts))
+            if top / (directory := "/".join(parts[:depth])) not in self._made
+        ]
+        for directory in missing:
+            disk.make_directory(top / directory)
+            self._made[top / directory] = None
+        return missing
+
+    def _check_place(self, directory: Path) -> None:
+        """Raise StoreError unless renames can bring something into this directory."""
+        with disk.operation("stat", directory):
+            status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError("stands where a directory has to be", subject=str(directory))
+        if status.st_dev != self._device:
+            raise StoreError(
+                "lies on another file system than the data root",
+                subject=str(directory),
+                hint="nothing was changed; what is published is renamed, which works in one only",
+            )
+
+    def _names(self, directory: Path) -> list[str]:
+        with disk.operation("list", directory):
+            return sorted(os.listdir(directory))
 
     def _note(self, path: str, staged: Path, digest: str, replaced: str | None = None) -> None:
-        status = staged.stat()
+        with disk.operation("stat", staged):
+            status = staged.stat()
         self._files[path] = Entry(
             path, digest, status.st_mode & 0o7777, status.st_ino, status.st_mtime_ns, replaced
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from migrator.errors import DataRootError, DriverError, FormatError
+from migrator.errors import DataRootError, DriverError, Subject
 from migrator.progress import Progress
 from migrator.state.manifest import Manifest
 from migrator.verification.containers import Surroundings, check_containers
@@ -73,6 +73,8 @@ def verify(
             driver, images, mounts, migrated, published.entries, published.untouched
         )
         containers = check_containers(files, around, findings)
+        for path, reason in files.unreadable.items():
+            findings.add(Subject.ROOT, path, path, reason)
         bytes_read = files.bytes_read
     if not quick:
         bytes_read += _read_layers(data_root, layout, layers, deep, workers, progress, findings)
@@ -113,12 +115,9 @@ def _read_layers(
 
 def _choose(files: RootFiles, driver: str, manifest: Manifest | None) -> str:
     """The driver to check. Raises DataRootError without a store, DriverError if unclear."""
-    try:
-        found = [
-            name for name in files.names("image") if files.is_directory(f"image/{name}/layerdb")
-        ]
-    except FormatError as error:
-        raise DataRootError(error.message, subject=str(files.root / "image")) from None
+    found = [name for name in files.names("image") if files.is_directory(f"image/{name}/layerdb")]
+    if "image" in files.unreadable:
+        raise DataRootError(files.unreadable["image"], subject=str(files.root / "image"))
     if driver != "auto":
         if driver not in found:
             raise DriverError("there is no store of this driver in image/", subject=driver)

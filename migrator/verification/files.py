@@ -28,6 +28,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
+_LINK = "is a symbolic link, or reached through one"
+
 _surrogate = re.compile("[\ud800-\udfff]")
 
 
@@ -36,16 +38,18 @@ class MissingFileError(FormatError):
 
 
 class RootFiles:
-    """The files of one data root, by paths relative to it; `bytes_read` counts what was read.
+    """The files of one data root, by paths relative to it.
 
-    Raises DataRootError when `root` is no directory that can be read. All
-    methods raise FormatError for what cannot be read, and MissingFileError
-    for what is not there.
+    `bytes_read` counts what was read, `unreadable` collects the directories
+    whose names could not be had, with the reason. Raises DataRootError when
+    `root` is no directory that can be read. Methods raise FormatError for what
+    cannot be read, and MissingFileError for what is not there.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.bytes_read = 0
+        self.unreadable: dict[str, str] = {}
         try:
             self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except PermissionError as error:
@@ -97,16 +101,15 @@ class RootFiles:
         return status is not None and stat.S_ISDIR(status.st_mode)
 
     def names(self, path: str = "") -> list[str]:
-        """The sorted names in a directory; none when there is no such directory."""
+        """The sorted names in a directory; none when there is none, or it is `unreadable`."""
         try:
-            if not path:
-                return sorted(os.listdir(self._fd))
-            with self._parent(f"{path}/.") as (directory, _):
+            with self._parent(f"{path}/." if path else ".") as (directory, _):
                 return sorted(os.listdir(directory))
         except MissingFileError:
-            return []
-        except OSError as error:
-            raise FormatError(_reason(error)) from None
+            pass
+        except FormatError as error:
+            self.unreadable[path] = error.message
+        return []
 
     def _blocks(self, fd: int, limit: int) -> Iterator[bytes]:
         left = limit
@@ -148,7 +151,9 @@ class RootFiles:
                 fd = below
             yield fd, name
         except OSError as error:
-            if error.errno in _ABSENT and not _is_link(error, fd):
+            if _is_link(error, fd):
+                raise FormatError(_LINK) from None
+            if error.errno in _ABSENT:
                 raise MissingFileError("is missing") from None
             raise FormatError(_reason(error)) from None
         finally:
@@ -190,5 +195,5 @@ def _is_link(error: OSError, fd: int) -> bool:
 
 def _reason(error: OSError) -> str:
     if error.errno == errno.ELOOP:
-        return "is a symbolic link, or reached through one"
+        return _LINK
     return f"cannot be read ({error.strerror or error})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 
 from migrator.errors import FormatError, Subject
@@ -119,8 +120,10 @@ def _read(files: RootFiles, path: str, chain: str, findings: Findings) -> Stored
             with findings.noting(Subject.LAYER, chain, f"{path}/{name}"):
                 values[name] = line(files, f"{path}/{name}", pattern, what)
     record = f"{path}/tar-split.json.gz"
-    if "tar-split.json.gz" not in names:
-        findings.add(Subject.LAYER, chain, record, "is missing")
+    status = files.status(record)
+    if status is None or not stat.S_ISREG(status.st_mode):
+        reason = "is missing" if status is None else "is no regular file"
+        findings.add(Subject.LAYER, chain, record, reason)
         return None
     if len(values) < len(_REQUIRED) - 1 + ("parent" in names):
         return None

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.errors import LayerError
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from migrator.layer.descent import Descent, unreadable
 
 
 class Node(NamedTuple):
@@ -34,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class PairWalk:
-    """The union of two trees, parents first; iterate over it.
+    """The union of two trees, parents first; iterate over it once.
 
     Descriptors in a pair are open until the next one is asked for. A directory
     in `new` is entered, together with that of the same path in `old` unless
@@ -43,8 +42,12 @@ class PairWalk:
     """
 
     def __init__(self, new: Path, old: Path | None = None) -> None:
-        self._new = new
-        self._old = old
+        self._new = Descent(new)
+        try:
+            self._old = Descent(old) if old is not None else None
+        except LayerError:
+            self._new.close()
+            raise
         self._hidden = False
 
     def hide_old(self) -> None:
@@ -52,65 +55,59 @@ class PairWalk:
         self._hidden = True
 
     def __iter__(self) -> Iterator[Pair]:
-        frames: list[_Frame] = []
-        path = b""
         try:
-            fd = os.open(self._new, _DIRECTORY)
-            frames.append(_Frame(b"", fd))
-            if self._old is not None:
-                frames[-1].look_at(os.open(self._old, _DIRECTORY))
-            while frames:
-                frame = frames[-1]
-                name = next(frame.names, None)
-                if name is None:
-                    frames.pop().close()
-                    continue
-                path = frame.prefix + name
-                pair = Pair(path, frame.node(frame.new, name), frame.node(frame.old, name))
-                self._hidden = False
-                yield pair
-                if pair.new is not None and pair.new.is_directory:
-                    frames.append(_Frame(path + b"/", os.open(name, _DIRECTORY, dir_fd=frame.new)))
-                    if pair.old is not None and pair.old.is_directory and not self._hidden:
-                        frames[-1].look_at(os.open(name, _DIRECTORY, dir_fd=pair.old.fd))
+            yield from self._pairs()
         except OSError as error:
-            raise LayerError(
-                f"cannot be read ({error.strerror or error})", subject=os.fsdecode(path)
-            ) from None
+            raise unreadable(self._new.path, error) from None
         finally:
-            for frame in frames:
-                frame.close()
+            self._new.close()
+            if self._old is not None:
+                self._old.close()
+
+    def _pairs(self) -> Iterator[Pair]:
+        new, old = self._new, self._old
+        frames = [_Frame(b"", new, old)]
+        while frames:
+            frame = frames[-1]
+            name = next(frame.names, None)
+            if name is None:
+                frames.pop()
+                if frames:
+                    new.up()
+                    if frame.old is not None:
+                        frame.old.up()
+                continue
+            pair = Pair(frame.prefix + name, _node(new, name), _node(frame.old, name))
+            self._hidden = False
+            yield pair
+            if pair.new is not None and pair.new.is_directory:
+                new.down(name)
+                both = pair.old is not None and pair.old.is_directory and not self._hidden
+                if both and frame.old is not None:
+                    frame.old.down(name)
+                frames.append(_Frame(pair.path + b"/", new, frame.old if both else None))
 
 
 class _Frame:
     """A directory that is being walked in `new`, and perhaps the same one in `old`."""
 
-    def __init__(self, prefix: bytes, new: int) -> None:
+    def __init__(self, prefix: bytes, new: Descent, old: Descent | None) -> None:
         self.prefix = prefix
-        self.new = new
-        self.old: int | None = None
-        self.names = iter(_names(new))
-
-    def look_at(self, old: int) -> None:
         self.old = old
-        self.names = iter(sorted({*_names(self.new), *_names(old)}))
-
-    def node(self, fd: int | None, name: bytes) -> Node | None:
-        if fd is None:
-            return None
-        try:
-            return Node(fd, name, os.stat(name, dir_fd=fd, follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-
-    def close(self) -> None:
-        os.close(self.new)
-        if self.old is not None:
-            os.close(self.old)
+        names = set(os.listdir(new.fd))
+        if old is not None:
+            names.update(os.listdir(old.fd))
+        self.names = iter(sorted(map(os.fsencode, names)))
 
 
-def _names(fd: int) -> list[bytes]:
-    return sorted(os.fsencode(name) for name in os.listdir(fd))
+def _node(directory: Descent | None, name: bytes) -> Node | None:
+    if directory is None:
+        return None
+    try:
+        status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return Node(directory.fd, name, status)
 
 
 def walk(directory: Path) -> Iterator[Node]:
