@@ -21,6 +21,7 @@ from migrator.progress import Progress
 from migrator.report.summary import Summary, Timings
 from migrator.state import lock
 from migrator.state.directory import Phase, StateDirectory
+from migrator.state.space import Space
 
 DIFF_ID = ".migration-diffid"
 SIZE = ".migration-size"
@@ -47,7 +48,7 @@ def checksums(
     with timings.phase("read"):
         root = open_root(Path(data_root), driver, storage_opts)
     state = StateDirectory(root.path)
-    workers = workers or usable_cpus()
+    workers = usable_cpus() if workers is None else workers
     with lock.exclusive(root.path):
         with timings.phase("plan"):
             progress.phase("planning")
@@ -58,6 +59,7 @@ def checksums(
         if plan.done_before:
             summary.nothing_to_do = "already migrated, nothing to do"
             return summary
+        Space(plan).check()
         state.create()
         with timings.phase("hash"):
             hashed = hash_layers(plan, state, workers, progress)
@@ -81,12 +83,13 @@ def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[
     with lock.exclusive(root.path):
         for directory in sorted((root.path / "graph").iterdir()):
             # The one that makes the others count goes first.
-            found = [p for name in (DIFF_ID, SIZE, TAR_DATA) if (p := directory / name).is_file()]
+            names = (DIFF_ID, f"{DIFF_ID}.new", SIZE, f"{SIZE}.new", TAR_DATA)
+            found = [path for name in names if (path := directory / name).is_file()]
             for path in found:
                 disk.remove_file(path)
             cleared += bool(found)
         if state.phase is Phase.PREPARING:
-            disk.remove_tree(state.path)
+            state.remove()
     return cleared
 
 
@@ -94,5 +97,6 @@ def _leave(directory: Path, layer: HashedLayer, record: Path) -> None:
     disk.remove_file(directory / DIFF_ID)
     disk.remove_file(directory / TAR_DATA)
     disk.link_or_copy(record, directory / TAR_DATA)
+    disk.flush(directory / TAR_DATA)
     disk.write_atomically(directory / SIZE, b"%d" % layer.digest.size)
     disk.write_atomically(directory / DIFF_ID, layer.digest.diff_id.encode())

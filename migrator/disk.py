@@ -47,7 +47,7 @@ def write_file(
 ) -> None:
     """Create a file that must not exist yet, with exactly this mode; `owner` is uid and gid."""
     with operation("create", path):
-        file = open(path, "xb", opener=_private)
+        file = open(path, "xb", opener=_private)  # noqa: SIM115 (closed below)
     with operation("write", path), file:
         if owner is not None:
             os.fchown(file.fileno(), *owner)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator import disk
-from migrator.errors import MigratorError, StoreError
+from migrator.errors import MigratorError, PermissionDenied, StoreError
 from migrator.layer.task import HashedLayer, LayerTask, hash_layer
 from migrator.planning import Plan
 from migrator.pool import Finished, Pool, Progressed, Started
@@ -59,7 +59,7 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
                         if not result.kept:
                             journal.add(result)
                         hashed.workers[v1_id] = worker
-                    elif isinstance(error, StoreError):
+                    elif isinstance(error, (StoreError, PermissionDenied)):
                         raise error
                     elif error is not None:
                         hashed.failed[v1_id] = error

@@ -9,7 +9,7 @@ from migrator.errors import DaemonRunning, MigratorError, Problem, Subject
 from migrator.hashing import Hashed, hash_layers
 from migrator.host import Host, usable_cpus
 from migrator.legacy.daemon import find_daemon
-from migrator.legacy.root import LegacyRoot, open_root
+from migrator.legacy.root import open_root
 from migrator.planning import Plan, make_plan
 from migrator.progress import Progress
 from migrator.report.summary import LayerRow, Summary, Timings
@@ -42,7 +42,7 @@ def migrate(
     with timings.phase("read"):
         progress.phase("reading")
         root = open_root(Path(data_root), driver, storage_opts)
-        refuse_daemon(root)
+        refuse_daemon(root.path)
     state = StateDirectory(root.path)
     summary = Summary(
         "migrate",
@@ -54,7 +54,7 @@ def migrate(
     )
     with lock.exclusive(root.path):
         if state.phase in (Phase.PUBLISHING, Phase.UNDOING):
-            progress.note("an interrupted run had begun to change the data root; it is settled first")
+            progress.note("an interrupted run had begun to change the data root: settled first")
             publication.settle(state)
         with timings.phase("plan"):
             progress.phase("planning")
@@ -79,13 +79,13 @@ def migrate(
     return _fill(summary, plan, hashed, rewritten)
 
 
-def refuse_daemon(root: LegacyRoot) -> None:
+def refuse_daemon(data_root: Path) -> None:
     """Raise DaemonRunning when a Docker daemon uses this data root."""
-    evidence = find_daemon(root.path)
+    evidence = find_daemon(data_root)
     if evidence is not None:
         raise DaemonRunning(
             f"a Docker daemon uses it: {evidence}",
-            subject=str(root.path),
+            subject=str(data_root),
             hint="stop the daemon first; `migrator checksums` may run beside it",
         )
 

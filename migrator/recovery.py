@@ -28,8 +28,8 @@ class Status:
 
 _STATES = {
     Phase.PREPARING: Status(
-        "interrupted before anything was published",
-        "`migrator migrate` goes on; `migrator rollback` forgets what was done",
+        "legacy; a migration was interrupted before it changed anything, or only hashed layers",
+        "`migrator migrate` goes on with what is hashed; `migrator rollback` forgets it",
     ),
     Phase.PUBLISHING: Status(
         "interrupted while the migration was published",
@@ -46,11 +46,11 @@ _STATES = {
 
 
 def status(data_root: Path, driver: str = "auto") -> Status:
-    """Look at a data root. Raises a MigratorError when it is none."""
-    root = open_root(data_root, driver)
-    phase = StateDirectory(root.path).phase
+    """Look at a data root, changing nothing. Raises a MigratorError when it is none."""
+    phase = StateDirectory(data_root.absolute()).phase
     if phase in _STATES:
         return _STATES[phase]
+    root = open_root(data_root, driver)
     if not root.has_store:
         return Status("content-addressed, without a legacy store", "nothing to migrate")
     plan = make_plan(root)
@@ -69,16 +69,18 @@ def rollback(data_root: Path, *, force: bool = False) -> str:
 
     Raises StoreError when something was changed since, unless `force`.
     """
-    root = open_root(data_root)
-    refuse_daemon(root)
-    state = StateDirectory(root.path)
-    with lock.exclusive(root.path):
+    state = StateDirectory(data_root.absolute())
+    if state.phase is Phase.NONE:
+        # Says what is wrong with the directory if it is no data root at all.
+        open_root(data_root)
+        raise DataRootError(
+            "migrator has done nothing here that could be rolled back", subject=str(data_root)
+        )
+    refuse_daemon(state.data_root)
+    with lock.exclusive(state.data_root):
         phase = state.phase
-        if phase is Phase.NONE:
-            raise DataRootError(
-                "migrator has done nothing here that could be rolled back", subject=str(root.path)
-            )
-        publication.undo(state, force=force)
+        publication.take_back(state, force=force)
+        state.remove()
     if phase is Phase.PREPARING:
-        return f"Nothing had been published in {root.path}; what was prepared is removed"
-    return f"{root.path} is what it was before the migration"
+        return f"Nothing had been published in {data_root}; what was prepared is removed"
+    return f"{data_root} is what it was before the migration"

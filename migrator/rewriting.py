@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from migrator import gojson
-from migrator.errors import FormatError, MigratorError, Problem, Subject
+from migrator.errors import FormatError, LayerError, Problem, Subject
 from migrator.hashing import Hashed
 from migrator.layer.identity import chain_of, hex_part
 from migrator.layer.task import Method
@@ -66,16 +66,9 @@ def rewrite(plan: Plan, hashed: Hashed, staging: Staging) -> Rewritten:
 
 
 def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> dict[str, _Image]:
-    driver = plan.driver.name
-    layers, store = LayerDB(staging, driver), ImageDB(staging, driver)
-    distribution = Distribution(staging, driver)
+    stores = _Stores(staging, plan.driver.name)
     done: dict[str, _Image] = {}
     lost: dict[str, str] = {}
-
-    def lose(image: LegacyImage, about: Subject, error: MigratorError) -> None:
-        lost[image.v1_id] = image.v1_id
-        result.problems.append(Problem(about, image.v1_id, str(error), error.hint))
-
     for image in plan.images:
         if image.parent in lost:
             lost[image.v1_id] = lost[image.parent]
@@ -86,37 +79,57 @@ def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> 
         try:
             if image.v1_id in plan.migrated:
                 done[image.v1_id] = _existing(plan, staging, plan.migrated[image.v1_id])
-                continue
-            if image.v1_id in hashed.failed:
-                lose(image, Subject.LAYER, hashed.failed[image.v1_id])
-                continue
-            layer, record = hashed.layers[image.v1_id], hashed.records[image.v1_id]
-            entry = imageconfig.history_entry(image.json)
-            history = (*(parent.history if parent else ()), entry)
-            diff_ids = (*(parent.diff_ids if parent else ()), layer.digest.diff_id)
-            config = imageconfig.make_config(image.json, diff_ids, history)
-        except FormatError as error:
-            lose(image, Subject.IMAGE, error)
-            continue
-        chain, new = layers.register(
-            parent.chain if parent else None,
-            layer.digest.diff_id,
-            layer.digest.size,
-            image.v1_id,
-            record,
-        )
-        result.layers += new
-        result.duplicates += not new
-        image_id = store.add(config, parent.image_id if parent else None)
-        # A diff that was made anew need not be what the blob in the registry holds.
-        if image.checksum is not None and layer.method is Method.RECORD:
-            distribution.add(layer.digest.diff_id, image.checksum)
-        done[image.v1_id] = _Image(image_id, diff_ids, chain, history)
-        result.images[image.v1_id] = image_id
-        result.chains[image.v1_id] = chain
-    store.finish()
-    distribution.finish()
+            else:
+                done[image.v1_id] = _image(image, parent, hashed, stores, result)
+        except (LayerError, FormatError) as error:
+            lost[image.v1_id] = image.v1_id
+            about = Subject.LAYER if isinstance(error, LayerError) else Subject.IMAGE
+            result.problems.append(Problem(about, image.v1_id, str(error), error.hint))
+    stores.images.finish()
+    stores.distribution.finish()
     return done
+
+
+class _Stores:
+    """The parts of the new store that images go into."""
+
+    def __init__(self, staging: Staging, driver: str) -> None:
+        self.layers = LayerDB(staging, driver)
+        self.images = ImageDB(staging, driver)
+        self.distribution = Distribution(staging, driver)
+
+
+def _image(
+    image: LegacyImage, parent: _Image | None, hashed: Hashed, stores: _Stores, result: Rewritten
+) -> _Image:
+    """Stage one image and its layer. Raises LayerError or FormatError if that cannot be done."""
+    failure = hashed.failed.get(image.v1_id)
+    if failure is not None:
+        raise LayerError(failure.message, subject=failure.subject, hint=failure.hint)
+    layer = hashed.layers[image.v1_id]
+    diff_id = layer.digest.diff_id
+    # Before the config is looked at, as Docker does: if that is unusable, the
+    # layer is there all the same, for another image with the same layers.
+    chain, new = stores.layers.register(
+        parent.chain if parent else None,
+        diff_id,
+        layer.digest.size,
+        image.v1_id,
+        hashed.records[image.v1_id],
+    )
+    result.layers += new
+    result.duplicates += not new
+    entry = imageconfig.history_entry(image.json)
+    history = (*(parent.history if parent else ()), entry)
+    diff_ids = (*(parent.diff_ids if parent else ()), diff_id)
+    config = imageconfig.make_config(image.json, diff_ids, history)
+    image_id = stores.images.add(config, parent.image_id if parent else None)
+    # A diff that was made anew need not be what the blob in the registry holds.
+    if image.checksum is not None and layer.method is Method.RECORD:
+        stores.distribution.add(diff_id, image.checksum)
+    result.images[image.v1_id] = image_id
+    result.chains[image.v1_id] = chain
+    return _Image(image_id, diff_ids, chain, history)
 
 
 def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:

@@ -68,7 +68,7 @@ class StateDirectory:
         disk.write_atomically(self._phase, phase.encode("ascii"))
 
     def create(self) -> None:
-        """Make the directory where it is missing. Raises StoreError when something else is there."""
+        """Make the directory if it is missing; raises StoreError when something else is there."""
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
             raise StoreError("is not a directory", subject=str(self.path))
         if not self.path.is_dir():

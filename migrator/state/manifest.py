@@ -6,11 +6,11 @@ what stands before it, so that damage to the manifest itself shows.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 from blake3 import blake3
 
 from migrator import disk
@@ -52,8 +52,9 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write and flush it."""
-        body = orjson.dumps({"schema": SCHEMA, **asdict(self)}, option=orjson.OPT_INDENT_2)
-        disk.write_atomically(path, _sealed(body))
+        # Not orjson: names need not be UTF-8.
+        body = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2)
+        disk.write_atomically(path, _sealed(body.encode()))
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -67,12 +68,12 @@ class Manifest:
         if not mark or _sealed(body) != data:
             raise FormatError("the manifest is damaged", subject=str(path))
         try:
-            values: dict[str, Any] = orjson.loads(body)
+            values: dict[str, Any] = json.loads(body)
             if values.pop("schema") != SCHEMA:
                 raise FormatError("the manifest is of another version", subject=str(path))
             values["files"] = [Entry(**entry) for entry in values["files"]]
             return cls(**values)
-        except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FormatError(f"not a manifest ({error})", subject=str(path)) from None
 
 

@@ -160,7 +160,7 @@ def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
     """Take published files away, newest first: the markers go before what they vouch for."""
     created = {state.data_root / directory for directory in manifest.directories}
     for _, entries in groupby(sorted(manifest.files, key=_undo_rank), key=_undo_rank):
-        parents = {}
+        parents: dict[Path, None] = {}
         for entry in entries:
             target, saved = state.data_root / entry.path, state.saved / entry.path
             parents[target.parent] = None

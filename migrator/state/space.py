@@ -49,7 +49,8 @@ class Space:
 
     def __init__(self, plan: Plan) -> None:
         self._path = plan.root.path
-        self._block = os.statvfs(self._path).f_frsize
+        with disk.operation("statfs", self._path):
+            self._block = os.statvfs(self._path).f_frsize
         self._metadata = self._of_metadata(plan)
         self._records = {task.v1_id: self._of_record(task) for task in plan.tasks}
 

@@ -32,11 +32,12 @@ class Staging:
         self._directories: dict[str, None] = {}
         self._joined: dict[str, list[str]] = {}
         self._made: dict[Path, None] = {}
-        self._device = os.stat(state.data_root).st_dev
         state.clear_stage()
         for directory in (state.stage, state.saved):
             disk.make_directory(directory)
             self._made[directory] = None
+        with disk.operation("stat", state.path):
+            self._device = state.path.stat().st_dev
 
     def present(self, path: str) -> bool:
         """Whether the data root itself has something at `path`."""

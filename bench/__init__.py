@@ -1,0 +1,1 @@
+"""Measuring migrator: synthetic legacy stores, this host's limits, peers, and a timing model."""

@@ -1,0 +1,131 @@
+"""The stores and commands that are interrupted, and what must come of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from legacy_fixtures.build import Built, Container, Layer, Store, build, line
+from legacy_fixtures.dump_store import dump as dump_store
+from tests.command import snapshot
+from tests.conftest import STORES, unpack
+from tests.crash.faults import run
+
+Tree = dict[str, tuple[object, ...]]
+
+_TWO = (Container("db", 1), Container("web", 2, {"database": "db"}))
+_FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
+
+STORES_BUILT = {
+    "with records": Store(layers=_FORKED, checksums=True),
+    "without records": Store("vfs", _FORKED, records=False),
+    "containers and links": Store("aufs", line(3), containers=_TWO),
+    "earlier image/": Store(layers=line(3), checksums=True, containers=_TWO, earlier=True),
+}
+REAL = "docker-1.9.1-overlay"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A legacy store, ready to be copied, and what an undisturbed migration makes of it."""
+
+    name: str
+    driver: str
+    legacy: Path
+    migrated: Path
+    original: Tree
+    reference: dict[str, Any]
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command on a store: `migrate`, `rollback` or `checksums`, with so many workers."""
+
+    start: Start
+    command: str
+    workers: int = 0
+
+    @property
+    def name(self) -> str:
+        workers = f", {self.workers} workers" if self.workers else ""
+        return f"{self.command} ({self.start.name}{workers})"
+
+    @cached_property
+    def points(self) -> list[str]:
+        """The points that an undisturbed run passes."""
+        raise NotImplementedError
+
+    def begin(self, root: Path) -> None:
+        """Make `root` what the command finds."""
+        rollback = self.command == "rollback"
+        copy(self.start.migrated if rollback else self.start.legacy, root)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a tree with all its metadata, over what was there."""
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+def dump(root: Path, driver: str) -> dict[str, Any]:
+    """The new store in `root`, as the golden files show it."""
+    result: dict[str, Any] = dump_store(str(root), driver)
+    return result
+
+
+def prepare(name: str, directory: Path) -> Start:
+    """Build or unpack a store below `directory`, and migrate a copy of it undisturbed.
+
+    The result is checked against what does not come from migrator: the golden
+    file, or the builder's own digests.
+    """
+    legacy, migrated = directory / "legacy", directory / "migrated"
+    directory.mkdir()
+    check: Callable[[dict[str, Any]], None]
+    if name == REAL:
+        legacy.mkdir()
+        unpack(name, legacy)
+        driver = "overlay"
+        golden = json.loads((STORES / f"{name}.golden.json").read_text())
+        check = _equals(golden)
+    else:
+        driver = STORES_BUILT[name].driver
+        check = _agrees(STORES_BUILT[name], build(STORES_BUILT[name], legacy))
+    copy(legacy, migrated)
+    ended = run(["migrate", "-g", migrated, "-q"])
+    reference = dump(migrated, driver)
+    check(reference)
+    return Start(name, driver, legacy, migrated, snapshot(legacy), reference, ended.code)
+
+
+def _equals(golden: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def check(reference: dict[str, Any]) -> None:
+        assert reference == golden
+
+    return check
+
+
+def _agrees(store: Store, built: Built) -> Callable[[dict[str, Any]], None]:
+    def check(reference: dict[str, Any]) -> None:
+        layers = reference["layers"]
+        assert reference["id_map"].keys() == set(built.v1_ids)
+        assert len(layers) == len(built.v1_ids)
+        assert {layer["cache-id"] for layer in layers.values()} >= set(built.v1_ids[1:])
+        if store.records:
+            chains = {f"sha256:{chain}": layer["diff"] for chain, layer in layers.items()}
+            assert chains == dict(zip(built.chain_ids, built.diff_ids, strict=True))
+        tags = {key for keys in reference["repositories"]["Repositories"].values() for key in keys}
+        assert tags >= set(store.tags)
+        assert reference["mounts"].keys() == set(built.container_ids.values())
+        for container in store.containers:
+            links = [f"/{other}:{alias}" for alias, other in container.links.items()]
+            assert reference["links"][built.container_ids[container.name]] == links
+
+    return check
