@@ -33,7 +33,6 @@ class Plan:
     """
 
     root: LegacyRoot
-    driver: Driver
     images: tuple[LegacyImage, ...]
     migrated: Mapping[str, str]
     tasks: tuple[LayerTask, ...]
@@ -41,6 +40,11 @@ class Plan:
     containers: tuple[LegacyContainer, ...]
     problems: tuple[Problem, ...]
     done_before: bool
+
+    @property
+    def driver(self) -> Driver:
+        """The storage driver of the layers."""
+        return self.root.driver
 
     @property
     def size(self) -> int:
@@ -63,7 +67,12 @@ def plan(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[
 
 
 def make_plan(root: LegacyRoot) -> Plan:
-    """Read a legacy store's metadata. Raises a MigratorError only when nothing can go on."""
+    """Read a legacy store's metadata. Raises a MigratorError only when nothing can go on.
+
+    A root without a legacy store, as Docker >= 1.10 makes it, has nothing to migrate.
+    """
+    if not root.has_store:
+        return Plan(root, (), {}, (), (), (), (), done_before=True)
     graph = root.graph()
     problems = list(graph.problems)
     driver = root.driver
@@ -93,7 +102,6 @@ def make_plan(root: LegacyRoot) -> Plan:
     tasks.sort(key=lambda task: (-task.size, task.v1_id))
     return Plan(
         root=root,
-        driver=driver,
         images=tuple(images),
         migrated=migrated,
         tasks=tuple(tasks),

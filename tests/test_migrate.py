@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,21 @@ def test_root_migrated_by_docker_is_left_alone(store_copy: StoreCopy) -> None:
     migrated = snapshot(root, without=(".migrator",))
     # Docker leaves no such directory.
     assert migrator("migrate", "-g", root, "-q").returncode == 0
-    import shutil
-
     shutil.rmtree(root / ".migrator")
     run = migrator("migrate", "-g", root, "--progress", "none")
     assert run.returncode == 0
     assert "already migrated" in run.stdout
     assert snapshot(root) == migrated
+
+
+@pytest.mark.parametrize("command", ["plan", "migrate", "checksums"])
+def test_root_of_a_newer_docker_has_nothing_to_migrate(command: str, tmp_path: Path) -> None:
+    (tmp_path / "image/overlay2").mkdir(parents=True)
+    (tmp_path / "overlay2").mkdir()
+    run = migrator(command, "-g", tmp_path)
+    assert run.returncode == 0
+    assert "nothing to do" in run.stdout
+    assert not (tmp_path / ".migrator").exists()
 
 
 def test_report_has_a_record_a_layer(store_copy: StoreCopy, golden: Golden, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from migrator.layer.identity import chain_id
 from migrator.progress import Progress
@@ -126,6 +127,27 @@ def test_a_manifest_that_leads_elsewhere(root: GoldenRoot, path: str) -> None:
 def test_a_manifest_of_other_types(root: GoldenRoot, values: dict[str, Any]) -> None:
     root.save_manifest([replace(root.entries[0], **values)])
     assert root.paths(quick=True) == {".migrator/manifest.json"}
+
+
+@pytest.mark.parametrize("document", ['{"files":1}', '{"listing":1}', '{"files":[1]}', "[]", "{}"])
+def test_a_manifest_of_another_shape(root: GoldenRoot, document: str) -> None:
+    manifest = root.path / ".migrator" / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    del whole["seal"]
+    values = json.loads(document)
+    body = json.dumps(whole | values if values else values, indent=2)
+    sealed = body[:-2] + ',\n  "seal": "' + blake3(body.encode()).hexdigest() + '"\n}'
+    manifest.write_text(sealed)
+    assert root.paths(quick=True) == {".migrator/manifest.json"}
+
+
+def test_a_container_that_leads_elsewhere(root: GoldenRoot) -> None:
+    name = "f" * 64
+    (root.path / "containers" / name).symlink_to("/etc")
+    assert root.paths(quick=True) == {
+        f"containers/{name}/config.v2.json",
+        f"containers/{name}/hostconfig.json",
+    }
 
 
 @pytest.mark.parametrize("name", ["phase", "manifest.json"])

@@ -58,7 +58,7 @@ class Preview:
             "migrator": __version__,
             "command": "plan",
             "data_root": str(plan.root.path),
-            "driver": plan.driver.name,
+            "driver": plan.root.driver_name,
             "host": self.host.as_json(),
             "workers": self.workers,
             "already_migrated": plan.done_before,
@@ -79,7 +79,7 @@ class Preview:
     def lines(self) -> Iterator[str]:
         """A line each, safe to print on a terminal."""
         plan = self.plan
-        yield printable(f"{plan.root.path} (driver {plan.driver.name})")
+        yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
         if plan.done_before:
             yield "  already migrated, nothing to do"
         without = len(plan.tasks) - plan.with_record

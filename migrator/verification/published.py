@@ -81,6 +81,9 @@ def read_manifest(files: RootFiles, findings: Findings) -> Manifest | None:
 
 def _checked(manifest: Manifest) -> Manifest:
     """The manifest itself. Raises FormatError when a value is not of its type."""
+    lists = (manifest.listing, manifest.directories)
+    if not all(isinstance(names, list) for names in lists):
+        raise FormatError("is no manifest")
     texts = [manifest.driver, *manifest.listing, *manifest.directories]
     numbers: list[object] = []
     for entry in manifest.files:
@@ -115,14 +118,15 @@ def compare(files: RootFiles, manifest: Manifest | None, findings: Findings) -> 
 def _compared(files: RootFiles, entry: Entry, findings: Findings) -> _Compared:
     try:
         digest, status = files.digest(entry.path)
+        same = digest == entry.blake3 or (
+            entry.path == IMAGES and _is_written_by_docker(files, entry)
+        )
     except MissingFileError:
         return _Compared(entry, _State.MISSING)
     except FormatError as error:
         findings.add(*_about(entry.path), entry.path, error.message)
         return _Compared(entry, _State.UNREADABLE)
-    state = _State.SAME if digest == entry.blake3 else _State.CHANGED
-    if state is _State.CHANGED and entry.path == IMAGES and _is_written_by_docker(files, entry):
-        state = _State.SAME
+    state = _State.SAME if same else _State.CHANGED
     return _Compared(entry, state, status.st_ino, status.st_mtime_ns)
 
 

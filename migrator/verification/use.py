@@ -43,8 +43,15 @@ def _signs(files: RootFiles, manifest: Manifest, changed: Set[str]) -> Iterator[
                 yield f"{path} is new"
     for name in files.names("containers"):
         path = f"containers/{name}{_CONFIG}"
-        if path not in known and files.status(path) is not None:
+        if path not in known and _exists(files, path):
             yield f"{path} is new"
+
+
+def _exists(files: RootFiles, path: str) -> bool:
+    try:
+        return files.status(path) is not None
+    except FormatError:
+        return False
 
 
 def _is_in_dockers_order(files: RootFiles, path: str) -> bool:

@@ -22,8 +22,8 @@ from migrator.pool import Pool
 
 # Operations for which a full disk is what goes wrong; the others need no space.
 _TAKES_SPACE = frozenset(
-    ("mkdir", "create", "write", "write done", "link", "rename", "fsync", "syncfs", "commit")
-    + ("create record", "write record", "end record")
+    {"mkdir", "create", "write", "write done", "link", "rename", "fsync", "syncfs", "commit"}
+    | {"create record", "write record", "end record"}
 )
 
 _CRASHED = 99

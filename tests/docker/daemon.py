@@ -68,13 +68,12 @@ class Daemon:
             raise
 
     def remove(self) -> None:
-        """Take away all it left, its data root included."""
+        """Take away what it left outside of its data root, and mounts in it."""
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             point = line.split()[4]
             if point.startswith((f"{self._directory}/", f"{self.data_root}/")):
                 subprocess.run(["umount", "--lazy", point], check=True)
         shutil.rmtree(self._directory)
-        _remove_data_root(self.data_root)
 
     def answers(self) -> bool:
         """Whether its socket is served."""
@@ -134,8 +133,3 @@ def poll(condition: Callable[[], Any], what: str, deadline: float = _DEADLINE) -
             raise AssertionError(f"waited {deadline:.0f} s in vain for {what}")
         time.sleep(0.02)
 
-
-def _remove_data_root(root: Path) -> None:
-    """Like rmtree, but btrfs subvolumes that another user's directory modes protect go, too."""
-    if root.is_dir():
-        subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
