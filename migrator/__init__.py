@@ -1,16 +1,13 @@
 """Carries a Docker <= 1.9 data root over to the content-addressed store of Docker >= 1.10.
 
-from migrator import plan, migrate, verify
-
-plan("/var/lib/docker").tasks       # what there is to hash
-migrate("/var/lib/docker").images   # how many images it migrated
-verify("/var/lib/docker").findings  # what is wrong with a migrated root
+`plan` looks, `migrate` does it, `verify` checks a migrated data root; see the README.
 """
 
 from migrator.errors import MigratorError, Problem
 from migrator.migration import migrate
 from migrator.planning import Plan, plan
 from migrator.report.summary import Summary
+from migrator.verification import VerificationReport, verify
 from migrator.version import __version__
 
 __all__ = [
@@ -18,7 +15,9 @@ __all__ = [
     "Plan",
     "Problem",
     "Summary",
+    "VerificationReport",
     "__version__",
     "migrate",
     "plan",
+    "verify",
 ]

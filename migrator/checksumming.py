@@ -54,7 +54,12 @@ def checksums(
             progress.phase("planning")
             plan = make_plan(root)
         summary = Summary(
-            "checksums", str(root.path), plan.root.driver_name, Host.here(root.path), workers, timings
+            "checksums",
+            str(root.path),
+            plan.root.driver_name,
+            Host.here(root.path),
+            workers,
+            timings,
         )
         if plan.done_before:
             summary.nothing_to_do = "already migrated, nothing to do"

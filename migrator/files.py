@@ -7,6 +7,7 @@ nor leads out of it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -14,10 +15,14 @@ from pathlib import Path
 from migrator.errors import FormatError, MigratorError, PermissionDenied
 from migrator.text import shown
 
-MAX_JSON = 16 << 20
+MAX_JSON = 4 << 20
 """Bytes that the JSON of one image or container may have; a registry took far less."""
 
+MAX_JSON_IN_ALL = 256 << 20
+"""Bytes of JSON that all images, or all containers, may have: 50,000 large ones."""
+
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def read_file(path: Path, limit: int) -> bytes | None:
@@ -55,26 +60,56 @@ def is_directory(path: Path) -> bool:
 
     Raises PermissionDenied when only root can tell, FormatError when nobody can.
     """
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise refusal(error, path) from None
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_regular(path: Path) -> bool:
+    """Whether `path` is a regular file and no symbolic link to one; raises like `is_directory`."""
+    return stat.S_ISREG(_mode(path))
+
+
+def inside(root: Path, path: str) -> Path:
+    """`root / path`, looked at so that no symbolic link below `root` leads there.
+
+    Raises FormatError if something other than a directory stands on the way,
+    PermissionDenied when only root can tell.
+    """
+    at = root
+    for name in path.split("/")[:-1]:
+        at = at / name
+        if not stat.S_ISDIR(_mode(at) or stat.S_IFDIR):
+            raise FormatError("is not a directory", subject=shown(str(at)))
+    return root / path
 
 
 def list_directory(path: Path) -> list[tuple[str, bool]]:
     """The names in a directory, sorted, each with whether it is a directory itself.
 
     Symbolic links count as no directories. An absent directory is empty.
-    Raises PermissionDenied or FormatError.
+    Raises PermissionDenied, or FormatError, also when `path` is a symbolic link.
     """
     try:
-        with os.scandir(path) as entries:
-            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+        fd = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return []
     except OSError as error:
+        raise refusal(error, path) from None
+    try:
+        with os.scandir(fd) as entries:
+            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        raise refusal(error, path) from None
+    finally:
+        os.close(fd)
+
+
+def _mode(path: Path) -> int:
+    """Type and permissions of what stands at `path` itself; 0 if nothing does, or can."""
+    try:
+        return path.lstat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return 0
         raise refusal(error, path) from None
 
 

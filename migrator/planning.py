@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import Problem, Subject
-from migrator.layer.identity import is_sha256
+from migrator.files import inside, is_regular
+from migrator.layer.identity import hex_part, is_sha256
 from migrator.layer.task import LayerTask
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.drivers import Driver
@@ -20,7 +22,7 @@ from migrator.text import shown
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
 # only costs time and memory, which grow with its square.
-_MAX_DEPTH = 1024
+_MAX_DEPTH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +116,19 @@ def make_plan(root: LegacyRoot) -> Plan:
 
 def _marked(data_root: Path) -> bool:
     """Whether both markers say that a migration, ours or Docker's, was completed."""
-    return read_image_map(data_root) is not None and (data_root / TAGS).exists()
+    return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
 
 
 def _migrated(root: LegacyRoot) -> dict[str, str]:
     """Images that the map of an earlier migration names, and that are there."""
-    content = root.path / "image" / root.driver_name / "imagedb" / "content"
+    images = read_image_map(root.path) or {}
+    if not images:
+        return {}
+    content = inside(root.path, f"image/{root.driver_name}/imagedb/content/sha256/_").parent
     return {
         v1_id: image_id
-        for v1_id, image_id in (read_image_map(root.path) or {}).items()
-        if is_sha256(image_id) and (content / image_id.replace(":", "/")).is_file()
+        for v1_id, image_id in images.items()
+        if is_sha256(image_id) and is_regular(content / hex_part(image_id))
     }
 
 

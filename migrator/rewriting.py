@@ -14,7 +14,7 @@ import orjson
 from migrator import gojson
 from migrator.errors import FormatError, LayerError, Problem, Subject
 from migrator.hashing import Hashed
-from migrator.layer.identity import chain_of, hex_part
+from migrator.layer.identity import chain_of, hex_part, is_sha256
 from migrator.layer.task import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
@@ -27,6 +27,7 @@ from migrator.store.layerdb import LayerDB
 from migrator.store.markers import stage_markers
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
+from migrator.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> 
         except (LayerError, FormatError) as error:
             lost[image.v1_id] = image.v1_id
             about = Subject.LAYER if isinstance(error, LayerError) else Subject.IMAGE
-            result.problems.append(Problem(about, image.v1_id, str(error), error.hint))
+            result.problems.append(Problem(about, image.v1_id, shown(str(error)), error.hint))
     stores.images.finish()
     stores.distribution.finish()
     return done
@@ -139,10 +140,12 @@ def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:
     try:
         diff_ids = tuple(orjson.loads(gojson.members(config)["rootfs"])["diff_ids"])
     except (KeyError, TypeError, orjson.JSONDecodeError):
-        raise FormatError("no config of a migrated image", subject=path) from None
+        diff_ids = ()
+    if not all(isinstance(diff_id, str) and is_sha256(diff_id) for diff_id in diff_ids):
+        diff_ids = ()
     chain = chain_of(diff_ids)
     if chain is None:
-        raise FormatError("an image without layers", subject=path)
+        raise FormatError("no config of an image with layers", subject=path)
     return _Image(image_id, diff_ids, chain, imageconfig.inherited_history(config))
 
 
@@ -209,7 +212,7 @@ def _links(
             if child in migrated:
                 wanted.append(f"/{migrated[child].name}:{alias}")
             else:
-                reason = f"linked as {alias!r} to container {child}, which was not migrated"
+                reason = f"linked as {shown(alias)} to container {shown(child)}, not migrated"
                 result.problems.append(Problem(Subject.LINK, container.shown, reason))
         try:
             hostconfig = containerconfig.with_links(container.hostconfig, wanted)

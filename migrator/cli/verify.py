@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from migrator import verification
 from migrator.cli.options import Common, common_options, option
 from migrator.cli.output import print_json
 from migrator.host import usable_cpus
@@ -22,8 +23,6 @@ def verify(common: Common, as_json: bool, quick: bool, deep: bool) -> int:
     IDs, references, mounts and all other metadata are checked. Works on any
     data root of Docker >= 1.10 and changes nothing.
     """
-    from migrator import verification
-
     report = verification.verify(
         common.graph,
         common.storage_driver,

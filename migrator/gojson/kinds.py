@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from migrator.errors import FormatError
@@ -151,12 +152,12 @@ class Pointer(Kind[T | None]):
 
 
 class _Elements(tuple[T, ...]):
-    """A decoded slice, with the elements that its array still holds behind its end.
+    """A decoded slice, with the array it lies in, which may hold more behind the slice's end.
 
     Go decodes a repeated key into the same array, where an element null changes nothing.
     """
 
-    behind: tuple[T, ...] = ()
+    array: list[T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +177,16 @@ class SliceOf(Kind[tuple[T, ...] | None]):
             return None
         if raw[start : start + 1] != b"[":
             raise self.mismatch(start)
-        array = (*old, *old.behind) if isinstance(old, _Elements) else ()
-        read = _Elements(
-            self.of.read(raw, at, to, array[index] if index < len(array) else self.of.zero())
-            for index, (at, to) in enumerate(scan.elements(raw, start))
-        )
-        read.behind = array[len(read) :] if read else ()
+        # Never copied: a key can be repeated a million times.
+        array = old.array if isinstance(old, _Elements) else []
+        length = 0
+        for at, to in scan.elements(raw, start):
+            if length == len(array):
+                array.append(self.of.zero())
+            array[length] = self.of.read(raw, at, to, array[length])
+            length += 1
+        read = _Elements(islice(array, length))
+        read.array = array if length else []
         return read
 
     def write(self, value: tuple[T, ...] | None) -> bytes:
@@ -207,7 +212,8 @@ class MapOf(Kind[Mapping[str, T] | None]):
             return None
         if raw[start : start + 1] != b"{":
             raise self.mismatch(start)
-        read = dict(old or {})
+        # Added to in place, as Go does: a key can be repeated a million times.
+        read = old if isinstance(old, dict) else {}
         for key, at, to in scan.members(raw, start):
             read[key] = self.of.read(raw, at, to, self.of.zero())
         return read

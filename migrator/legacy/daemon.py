@@ -9,6 +9,7 @@ has locked. In a container the first is seldom seen, the others are.
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError
-from migrator.files import open_regular, refusal
+from migrator.files import is_directory, open_regular, refusal
 from migrator.legacy.drivers import KNOWN
 from migrator.mountinfo import Mount, Place, join, paths_to, place_of, read_mounts, relative
 from migrator.text import shown
@@ -165,7 +166,7 @@ def _overlay_directories(mount: Mount) -> Iterator[str]:
 
 def _in_locks(root: Path) -> str | None:
     for pattern in _LOCKED:
-        for path in sorted(root.glob(pattern)):
+        for path in _matching(root, pattern):
             if _is_locked(path):
                 return f"the database {shown(str(path))} is locked by another process"
     return None
@@ -191,8 +192,18 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
+def _matching(directory: Path, pattern: str) -> Iterator[Path]:
+    """The files that a pattern names; unlike with Path.glob, no symbolic link leads to them."""
+    name, slash, rest = pattern.partition("/")
+    for path in (directory / found for found in sorted(fnmatch.filter(_names(directory), name))):
+        if not slash:
+            yield path
+        elif is_directory(path):
+            yield from _matching(path, rest)
+
+
 def _names(directory: Path) -> list[str]:
-    """The names in a directory of `/proc`, which may vanish or be closed to us."""
+    """The names in a directory, which may vanish (in `/proc`) or be closed to us."""
     try:
         return os.listdir(directory)
     except OSError:

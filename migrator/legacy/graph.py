@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError, Problem, Subject
-from migrator.files import MAX_JSON, list_directory, read_file
+from migrator.files import MAX_JSON, MAX_JSON_IN_ALL, is_regular, list_directory, read_file
 from migrator.legacy.naming import is_v1_id
 from migrator.store.imageconfig import legacy_parent
 from migrator.text import shown
@@ -45,6 +45,7 @@ class Graph:
         readable: dict[str, LegacyImage] = {}
         problems: list[Problem] = []
         unreadable: set[str] = set()
+        left = MAX_JSON_IN_ALL
         for name, is_directory in list_directory(directory):
             if not is_v1_id(name):
                 if not name.startswith(("_", ".")):
@@ -54,7 +55,10 @@ class Graph:
             try:
                 if not is_directory:
                     raise FormatError("is not a directory in graph/")
+                if left < 0:
+                    raise FormatError(f"the images before it have {MAX_JSON_IN_ALL} bytes of json")
                 readable[name] = _read_image(directory / name)
+                left -= len(readable[name].json)
             except FormatError as error:
                 unreadable.add(name)
                 problems.append(Problem(Subject.IMAGE, name, str(error)))
@@ -92,7 +96,7 @@ def _read_image(directory: Path) -> LegacyImage:
         parent=_parent(directory, json),
         checksum=_note(directory / "checksum"),
         layersize=_size(directory / "layersize"),
-        record=record if record.is_file() and not record.is_symlink() else None,
+        record=record if is_regular(record) else None,
     )
 
 

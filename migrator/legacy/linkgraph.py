@@ -16,11 +16,18 @@ from typing import NamedTuple
 
 from migrator.errors import FormatError, Problem, Subject
 from migrator.files import read_file
+from migrator.text import shown
 
-_MAX_FILE = 64 << 20
-_MAX_VALUE = 1 << 20
-_STEPS_A_CALL = 100_000
+_MAX_FILE = 16 << 20
+# A damaged or hostile file can hold far more rows, longer values and slower columns
+# than its size says: pages can be shared, defaults and columns be computed.
+_MAX_VALUE = 16 << 10
+_MAX_TEXT = 32 << 20
+_STEPS_A_CALL = 10_000
 _MAX_CALLS = 2_000
+
+# What a link takes besides its text, about.
+_PER_LINK = 256
 
 # Ends a rollback journal that belongs to a transaction over several databases: SQLite
 # would follow the path written there and remove that file.
@@ -44,7 +51,7 @@ def read_links(path: Path) -> tuple[Mapping[str, list[Link]], list[Problem]]:
     try:
         return _read(path), []
     except (FormatError, sqlite3.Error, OSError) as error:
-        reason = f"cannot be read, links between containers are lost ({error})"
+        reason = f"cannot be read, links between containers are lost ({shown(str(error))})"
         return {}, [Problem(Subject.LINK, path.name, reason)]
 
 
@@ -83,8 +90,12 @@ def _query(connection: sqlite3.Connection) -> dict[str, list[Link]]:
     if connection.execute(tables).fetchone() is None:
         return {}
     links = defaultdict(list)
+    left = _MAX_TEXT
     for parent, child, alias in connection.execute("SELECT parent_id, entity_id, name FROM edge"):
         texts = isinstance(parent, str) and isinstance(child, str) and isinstance(alias, str)
         if texts and parent != _ROOT_ENTITY:
+            left -= len(parent) + len(child) + len(alias) + _PER_LINK
+            if left < 0:
+                raise FormatError("it holds more links than containers can have")
             links[parent].append(Link(child, alias))
     return {parent: sorted(edges, key=lambda link: link.alias) for parent, edges in links.items()}

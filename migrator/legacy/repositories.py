@@ -18,7 +18,7 @@ from migrator.layer.identity import is_digest
 from migrator.legacy.naming import is_v1_id
 from migrator.text import shown
 
-_MAX_FILE = 64 << 20
+_MAX_FILE = 16 << 20
 _MAX_NAME = 255
 
 _HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import DataRootError, DriverError, PermissionDenied, Problem, UsageError
-from migrator.files import refusal
+from migrator.files import is_directory, refusal
 from migrator.legacy import drivers
 from migrator.legacy.containers import LegacyContainer, read_containers
 from migrator.legacy.drivers import Driver
@@ -100,11 +100,7 @@ def _list(path: Path) -> set[str]:
 
 def _choose(path: Path, names: set[str], driver: str) -> str:
     subject = shown(str(path))
-    try:
-        # A link to another disk is fine here: it is the owner of the host who set it.
-        present = [name for name in drivers.KNOWN if name in names and (path / name).is_dir()]
-    except OSError as error:
-        raise refusal(error, path) from None
+    present = [name for name in drivers.KNOWN if name in names and is_directory(path / name)]
     found = ", ".join(present)
     if driver != AUTO:
         if driver not in present:
@@ -115,7 +111,8 @@ def _choose(path: Path, names: set[str], driver: str) -> str:
         raise DriverError(
             "holds images (graph/), but no storage driver's directory",
             subject=subject,
-            hint=f"directories looked for: {', '.join(drivers.KNOWN)}",
+            hint=f"directories looked for: {', '.join(drivers.KNOWN)}; a symbolic link is not"
+            " followed, mount what it leads to in its place (mount --bind)",
         )
     candidates = [name for name in present if f"repositories-{name}" in names] or present
     # Old hosts with any driver kept volumes in vfs/dir; overlay2 came after the migration.

@@ -6,8 +6,6 @@ Docker uses it to push without sending again and to pull without fetching again
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from migrator.errors import FormatError
@@ -24,7 +22,7 @@ class Distribution:
     def __init__(self, staging: Staging, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/distribution"
-        self._by_diff_id: dict[str, list[dict[str, Any]]] = {}
+        self._by_diff_id: dict[str, list[dict[str, str]]] = {}
         self._by_digest: dict[str, str] = {}
 
     def add(self, diff_id: str, digest: str) -> None:
@@ -48,7 +46,7 @@ class Distribution:
     def _diff_id_path(self, diff_id: str) -> str:
         return f"{self._base}/v2metadata-by-diffid/{diff_id.replace(':', '/')}"
 
-    def _existing(self, diff_id: str) -> list[dict[str, Any]]:
+    def _existing(self, diff_id: str) -> list[dict[str, str]]:
         path = self._diff_id_path(diff_id)
         raw = self._staging.current(path)
         if raw is None:
@@ -57,7 +55,10 @@ class Distribution:
             known = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise FormatError(f"not valid JSON ({error.msg})", subject=path) from None
-        if not isinstance(known, list):
+        if not isinstance(known, list) or not all(
+            isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
+            for entry in known
+        ):
             raise FormatError("not a list of digests", subject=path)
         return known
 

@@ -17,9 +17,13 @@ from itertools import zip_longest
 from migrator import gojson
 from migrator.errors import FormatError
 from migrator.gojson import BOOL, INT64, STR_SLICE, STRING, STRINGS, TIME, Struct, member
+from migrator.text import shown
 
 _DROPPED = ("id", "parent", "Size", "parent_id", "layer_id", "throwaway")
 _KEPT_AS_WRITTEN_FROM = "1.8.3"
+
+# An image repeats the history of all its ancestors, so a few large ones could fill any disk.
+_MAX_CONFIG = 16 << 20
 
 _atoi = re.compile(r"([+-]?)0*([0-9]+)")
 
@@ -142,7 +146,7 @@ def legacy_parent(raw: bytes) -> str:
         return named.parent
     _algorithm, colon, digits = named.parent_id.partition(":")
     if not colon:
-        raise FormatError(f"parent_id {named.parent_id!r} is no digest")
+        raise FormatError(f"parent_id {shown(named.parent_id)} is no digest")
     return digits
 
 
@@ -167,6 +171,8 @@ def make_config(raw: bytes, diff_ids: Sequence[str], history: Sequence[bytes]) -
     `diff_ids` (`sha256:...`) and `history` (as from `history_entry`) are those of all its
     layers, bottom first, its own included. Raises FormatError.
     """
+    if len(raw) + sum(map(len, history)) > _MAX_CONFIG:
+        raise FormatError(f"its config would have more than {_MAX_CONFIG} bytes")
     if _older(gojson.decode(raw, _VERSION).docker_version, _KEPT_AS_WRITTEN_FROM):
         raw = _V1_IMAGE.write(gojson.decode(raw, _V1_IMAGE))
     values = gojson.members(raw)

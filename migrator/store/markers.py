@@ -12,12 +12,13 @@ from pathlib import Path
 import orjson
 
 from migrator.errors import FormatError
+from migrator.files import read_file
 from migrator.state.staging import Staging
 
 IMAGES = ".migration-v1-images.json"
 TAGS = ".migration-v1-tags"
 
-_MAX_MAP = 256 << 20
+_MAX_MAP = 32 << 20
 
 
 def stage_markers(staging: Staging, images: Mapping[str, str]) -> None:
@@ -34,17 +35,14 @@ def stage_markers(staging: Staging, images: Mapping[str, str]) -> None:
 def read_image_map(data_root: Path) -> dict[str, str] | None:
     """The map of a data root, v1 ID to image ID; None when it has none.
 
-    Raises FormatError when it is not such a map.
+    Raises FormatError when it is not such a map, PermissionDenied when only root may read it.
     """
     path = data_root / IMAGES
-    try:
-        if path.stat().st_size > _MAX_MAP:
-            raise FormatError("too large for a map of images", subject=str(path))
-        values = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
+    raw = read_file(path, _MAX_MAP)
+    if raw is None:
         return None
-    except OSError as error:
-        raise FormatError(f"cannot be read ({error.strerror})", subject=str(path)) from None
+    try:
+        values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise FormatError(f"not valid JSON ({error.msg})", subject=str(path)) from None
     if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):

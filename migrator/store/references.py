@@ -36,15 +36,16 @@ class References:
         elif self._existing != data:
             self._staging.replace(self._path, data)
 
-    def _parse(self, raw: bytes | None) -> dict[str, dict[str, Any]]:
+    def _parse(self, raw: bytes | None) -> dict[str, dict[str, str]]:
         if raw is None:
             return {}
         try:
-            repositories = orjson.loads(raw)["Repositories"]
+            repositories: Any = orjson.loads(raw)["Repositories"]
         except (orjson.JSONDecodeError, TypeError, KeyError):
             repositories = None
         if not isinstance(repositories, dict) or not all(
-            isinstance(keys, dict) for keys in repositories.values()
+            isinstance(keys, dict) and all(isinstance(i, str) for i in keys.values())
+            for keys in repositories.values()
         ):
             raise FormatError("not a list of repositories", subject=self._path)
         return repositories

@@ -89,7 +89,8 @@ class VerificationReport:
 
     def lines(self) -> list[str]:
         """The report for people: the findings, and a line that sums up."""
-        outcome = "no fault" if self.passed else f"{len(self.findings)} faults"
+        count = len(self.findings)
+        outcome = f"{count or 'no'} fault{'s' if count > 1 else ''}"
         summary = (
             f"{outcome} found: {self.layers} layers, {self.images} images,"
             f" {self.references} references, {self.containers} containers ({self.driver});"

@@ -6,18 +6,14 @@ import argparse
 import itertools
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.crash.checks import try_point, try_unreadable
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import REAL, STORES_BUILT, Scenario, Start, prepare
+from tests.crash.scenarios import REAL, STORES_BUILT, Scenario, Start, prepare, scratch
 from tests.crash.soak import soak
-
-# In memory, where fsync costs nothing.
-_SCRATCH = Path("/dev/shm")
 
 # Points of a scenario and fault that are tried unless all are wanted; of the real store always.
 _SAMPLE = 8
@@ -42,18 +38,17 @@ def main() -> int:
     parser.add_argument("--soak", type=int, metavar="N", help="kill N times at random moments")
     given = parser.parse_args()
     chance = random.Random(given.seed)
-    scratch = _SCRATCH if _SCRATCH.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="crash-", dir=scratch) as directory:
+    with scratch() as directory:
         if given.soak is not None:
-            return soak(Path(directory), given.soak, chance)
+            return soak(directory, given.soak, chance)
         names = (*STORES_BUILT, REAL)
-        starts = {n: prepare(n, Path(directory, f"start{i}")) for i, n in enumerate(names)}
+        starts = {n: prepare(n, directory / f"start{i}") for i, n in enumerate(names)}
         begun, tried, failed = time.monotonic(), 0, 0
         for scenario in scenarios(starts):
             if given.only not in scenario.name:
                 continue
             every = given.all and scenario.start.name != REAL
-            for what, number, failures in _try(scenario, every, chance, Path(directory)):
+            for what, number, failures in _try(scenario, every, chance, directory):
                 print(f"{scenario.name:45} {what:12} {number:5} points", flush=True)
                 for failure in failures:
                     print(f"    FAILED at {failure}", flush=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ Tree = dict[str, tuple[object, ...]]
 
 _TWO = (Container("db", 1), Container("web", 2, {"database": "db"}))
 _FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
+
+# In memory, where fsync costs nothing.
+_MEMORY = Path("/dev/shm")
 
 STORES_BUILT = {
     "with records": Store(layers=_FORKED, checksums=True),
@@ -60,6 +65,14 @@ class Scenario:
         """Make `root` what the command finds."""
         rollback = self.command == "rollback"
         copy(self.start.migrated if rollback else self.start.legacy, root)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory to work in, in memory if possible."""
+    place = _MEMORY if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="migrator-test-", dir=place) as directory:
+        yield Path(directory)
 
 
 def copy(source: Path, target: Path) -> None:

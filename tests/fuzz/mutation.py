@@ -38,6 +38,8 @@ _KEYS = [
     b"diff_ids", b"Digest", b"schema", b"files", b"path", b"joined", b"seal",
 ]  # fmt: skip
 
+_ODD = [b"null", b"true", b"false", b"[]", b"{}", b"", b"nul", b'"', b"{", b"]"]
+
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s\[\]{}:,"]+|[\[\]{}:,]')
 
 
@@ -65,28 +67,30 @@ def _values(text: bytes) -> list[tuple[int, int, int]]:
     return found
 
 
-def json_value(random: Random) -> bytes:
+def json_value(random: Random, *, depth: int = 2) -> bytes:
     """Any value, seldom a valid one for where it goes."""
-    way = random.randrange(12)
+    way = random.randrange(12 if depth else 8)
     if way < 4:
         return b'"' + random.choice(_TEXTS) + b'"'
     if way < 6:
         return random.choice(_NUMBERS)
     if way < 8:
-        return random.choice((b"null", b"true", b"false", b"[]", b"{}", b"", b"nul", b'"', b"{", b"]"))
+        return random.choice(_ODD)
     if way < 9:
         deep = random.choice((3, 300, 2000, 9_999, 10_001, 30_000))
         opening, closing = random.choice(((b"[", b"]"), (b'{"a":', b"}"), (b"[{},[", b"]]")))
         return opening * deep + random.choice((b"1", b"", b"{}")) + closing * deep
     if way < 10:
-        return b"[" + b",".join([json_value(random)] * random.choice((1, 2, 50, 3000))) + b"]"
-    members = (member(random) for _ in range(random.randrange(5)))
+        count = random.choice((1, 2, 50, 3000))
+        element = json_value(random, depth=depth - 1 if count < 3 else 0)
+        return b"[" + b",".join([element] * count) + b"]"
+    members = (member(random, depth=depth - 1) for _ in range(random.randrange(5)))
     return b"{" + b",".join(members) + b"}"
 
 
-def member(random: Random) -> bytes:
+def member(random: Random, *, depth: int = 1) -> bytes:
     """A member of an object, under a key that means something somewhere."""
-    return b'"' + random.choice(_KEYS) + b'":' + json_value(random)
+    return b'"' + random.choice(_KEYS) + b'":' + json_value(random, depth=depth)
 
 
 def mutate_json(random: Random, text: bytes, others: list[bytes]) -> bytes:
@@ -94,7 +98,9 @@ def mutate_json(random: Random, text: bytes, others: list[bytes]) -> bytes:
     spans = _values(text)
     if not spans:
         return json_value(random)
-    chosen = sorted(random.sample(spans, min(len(spans), random.choice((1, 1, 2, 5)))), reverse=True)
+    chosen = sorted(
+        random.sample(spans, min(len(spans), random.choice((1, 1, 2, 5)))), reverse=True
+    )
     before = len(text) + 1
     for start, end, first in chosen:
         if end > before:
@@ -109,10 +115,8 @@ def mutate_json(random: Random, text: bytes, others: list[bytes]) -> bytes:
                 text = text[:start] + donor[at:to] + text[end:]
             case 4:
                 # Doubled, perhaps often, perhaps under a key that only Go takes for the same.
-                again = text[first:end]
-                if random.random() < 0.5:
-                    again = again.swapcase()
-                again = b"," + again
+                key = text[first:start].swapcase() if random.random() < 0.5 else text[first:start]
+                again = b"," + key + random.choice((text[start:end], b"null", b"[null]", b"{}"))
                 text = text[:end] + again * random.choice((1, 1, 3, 500)) + text[end:]
             case 5:
                 text = text[:first] + text[end:].lstrip(b",")

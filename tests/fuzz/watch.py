@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 from migrator.errors import MigratorError
@@ -22,6 +23,15 @@ from tests.fuzz.parsers import Files, Parser
 SECONDS = 5
 MEMORY = 512 << 20
 """Bytes of address space that all inputs may take beyond what is there at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`failed_at` is where it went wrong, equal for inputs that did so in one way."""
+
+    refused: bool = False
+    failed_at: str | None = None
+    traceback: str = ""
 
 
 class TooLong(BaseException):
@@ -43,21 +53,23 @@ def limits() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def judge(parser: Parser, files: Files) -> str | None:
-    """None when the parser took the input or refused it properly; else the traceback."""
+def judge(parser: Parser, files: Files) -> Verdict:
+    """Have the parser take in one input."""
     faulthandler.dump_traceback_later(6 * SECONDS, exit=True, file=sys.__stderr__)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         parser.run(files)
     except MigratorError:
-        return None
-    except (Exception, TooLong):
+        return Verdict(refused=True)
+    except (Exception, TooLong) as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return traceback.format_exc()
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} {frame.filename}:{frame.lineno}"
+        return Verdict(failed_at=place, traceback=traceback.format_exc(limit=-8))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
-    return None
+    return Verdict()
 
 
 def _too_long(number: int, frame: FrameType | None) -> None:

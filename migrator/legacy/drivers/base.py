@@ -44,7 +44,8 @@ class Driver(ABC):
 
     def layer_exists(self, layer: str) -> bool:
         """Whether an image layer's files are there; a symbolic link does not count."""
-        return is_directory(self.layer_root(layer))
+        root = self.layer_root(layer)
+        return is_directory(root.parent) and is_directory(root)
 
     def container_exists(self, layer: str) -> bool:
         """What Docker's `Driver.Exists` says of a container's layer or init layer."""

@@ -16,8 +16,5 @@ class Overlay(Driver):
     def layer_root(self, layer: str) -> Path:
         return self.directory / layer / "root"
 
-    def layer_exists(self, layer: str) -> bool:
-        return self.container_exists(layer) and super().layer_exists(layer)
-
     def container_exists(self, layer: str) -> bool:
         return is_directory(self.directory / layer)
