@@ -85,7 +85,7 @@ def test_not_root_is_said(store_copy: StoreCopy) -> None:
             text=True,
             check=False,
         )
-        refused(run, 1, "root")
+        refused(run, 1, "as root")
 
 
 def test_running_daemon_stops_migrate_only(store_copy: StoreCopy) -> None:

@@ -14,7 +14,7 @@ import pytest
 from legacy_fixtures.build import Built, Container, Store, build, line
 from migrator import cli, disk, migration, recovery
 from tests.command import snapshot
-from tests.crash.faults import in_child
+from tests.crash.faults import ended, fork
 from tests.crash.scenarios import copy, dump, scratch
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
@@ -51,32 +51,52 @@ def interrupt(root: Path, number: signal.Signals, point: str) -> tuple[int, str]
 
     def hook(operation: str, path: Path) -> None:
         if f"{operation} {path}".startswith(point):
-            os.write(reach, b"%d\n" % os.getpgid(0))
-            # Until the signal; whoever it does not concern goes on once it was sent.
+            os.write(reach, b"x")
+            # Nothing ever comes: this waits for the signal.
             os.read(ready, 1)
 
     def child() -> int:
         os.setsid()
-        os.close(release)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stdout = sys.stderr = os.fdopen(out, "w", buffering=1)
         disk.hook = hook
         return cli.run(["migrate", "-g", str(root), "--workers", "2", "-q"])
 
-    pid = os.fork()
-    if not pid:
-        os._exit(-in_child(child) if False else _exit_code(child))
+    pid = fork(child)
     os.close(out)
-    os.close(reach)
+    os.close(ready)
     assert select.select([reached], [], [], 60)[0]
-    os.read(reached, 100)
     os.killpg(pid, number)
-    os.close(release)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = ended(pid)
     text = b""
     # The end of the output comes when the last worker is gone.
     while block := os.read(output, 1 << 16):
         text += block
-    for fd in (reached, output, ready):
+    for fd in (reached, reach, output, release):
         os.close(fd)
     return code, text.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", [in_a_worker, while_staging, while_publishing])
+def test_stops_at_once_and_goes_on(
+    where: Callable[[Path], str], number: signal.Signals, built: Built
+) -> None:
+    before = snapshot(built.root)
+    copy(built.root, other := built.root.with_name("other"))
+    migration.migrate(other, workers=0)
+
+    code, output = interrupt(built.root, number, where(built.root))
+
+    assert code == 4
+    assert output.lstrip("\n").startswith("migrator: ")
+    assert "run the same command again to go on, or `migrator rollback`" in output
+    assert "Traceback" not in output
+    copy(built.root, undone := built.root.with_name("undone"))
+    recovery.rollback(undone)
+    assert snapshot(undone) == before
+    summary = migration.migrate(built.root, workers=0)
+    assert summary.exit_code == 0
+    if where is not in_a_worker:
+        assert all(layer.kept for layer in summary.layers)
+    assert dump(built.root, "vfs") == dump(other, "vfs")

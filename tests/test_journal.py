@@ -123,7 +123,7 @@ def test_a_new_record_is_hashed_from(memory: Path) -> None:
 
 
 def test_a_fault_may_name_a_file_that_is_no_text(memory: Path) -> None:
-    built = build(Store(layers=line(1)), memory / "root")
+    built = build(Store(layers=line(1), tags={"base:1": 0}), memory / "root")
     entry = {"type": 1, "name_raw": "/w==", "size": 3, "payload": "AAAAAAAAAAA=", "position": 0}
     record = built.root / "graph" / built.v1_ids[0] / "tar-data.json.gz"
     record.write_bytes(gzip.compress(json.dumps(entry).encode()))

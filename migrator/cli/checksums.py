@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from migrator import checksumming
-from migrator.cli.options import Common, common_options, option
+from migrator.cli.options import Work, option, work_options
 from migrator.cli.output import finish
 
 
 @click.command()
-@common_options
+@work_options
 @option("--undo", is_flag=True, help="Remove the helper files again.")
-def checksums(common: Common, undo: bool) -> int:
+def checksums(work: Work, undo: bool) -> int:
     """Hash all layers and leave the digests where a Docker 1.10 daemon looks for them.
 
     The helper files `graph/<id>/.migration-diffid`, `-size` and `-tardata` spare
@@ -20,17 +20,15 @@ def checksums(common: Common, undo: bool) -> int:
     is running.
     """
     if undo:
-        removed = checksumming.undo(
-            common.graph, common.storage_driver, storage_opts=common.storage_opts
-        )
-        if not common.quiet:
+        removed = checksumming.undo(work.graph, work.storage_driver, storage_opts=work.storage_opts)
+        if not work.quiet:
             click.echo(f"Removed the helper files of {removed} layers")
         return 0
     summary = checksumming.checksums(
-        common.graph,
-        common.storage_driver,
-        storage_opts=common.storage_opts,
-        workers=common.workers,
-        progress=common.progress(),
+        work.graph,
+        work.storage_driver,
+        storage_opts=work.storage_opts,
+        workers=work.workers,
+        progress=work.progress(),
     )
-    return finish(summary, common)
+    return finish(summary, work)

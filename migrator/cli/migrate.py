@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from migrator import migration
-from migrator.cli.options import Common, common_options
+from migrator.cli.options import Work, work_options
 from migrator.cli.output import finish
 
 
 @click.command()
-@common_options
-def migrate(common: Common) -> int:
+@work_options
+def migrate(work: Work) -> int:
     """Migrate the data root in place.
 
     Adds the metadata that Docker >= 1.10 reads, under the IDs that Docker's own
@@ -19,10 +19,10 @@ def migrate(common: Common) -> int:
     daemon must not be running on the data root.
     """
     summary = migration.migrate(
-        common.graph,
-        common.storage_driver,
-        storage_opts=common.storage_opts,
-        workers=common.workers,
-        progress=common.progress(),
+        work.graph,
+        work.storage_driver,
+        storage_opts=work.storage_opts,
+        workers=work.workers,
+        progress=work.progress(),
     )
-    return finish(summary, common)
+    return finish(summary, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,61 +18,81 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
-    """The values of the common options."""
+class Place:
+    """Which data root a command is about."""
 
     graph: Path
     storage_driver: str
     storage_opts: tuple[str, ...]
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Place):
+    """The same, and how to work on it."""
+
     workers: int | None
     progress_way: str
     report: Path | None
     verbose: bool
-    quiet: bool
 
     def progress(self) -> Progress:
         """What `--progress` and `--quiet` ask for."""
         return make_progress("none" if self.quiet else self.progress_way)
 
 
-def common_options(command: Command) -> Command:
-    """Give a command the common options, handed to it as one `common` argument."""
+def place_options(command: Command) -> Command:
+    """Give a command the options that say where, handed to it as one `Place`."""
+
+    def gather(
+        graph: str, storage_driver: str, storage_opt: tuple[str, ...], quiet: bool, **others: Any
+    ) -> Any:
+        _check_storage_opts(storage_opt)
+        return command(Place(Path(graph), storage_driver, storage_opt, quiet), **others)
+
+    return _with_options(gather, command, _PLACE)
+
+
+def work_options(command: Command) -> Command:
+    """Give a command all common options, handed to it as one `Work`."""
 
     def gather(
         graph: str,
         storage_driver: str,
         storage_opt: tuple[str, ...],
+        quiet: bool,
         workers: int | None,
         progress: str,
         report: str | None,
         verbose: bool,
-        quiet: bool,
         **others: Any,
     ) -> Any:
-        for text in storage_opt:
-            if not text.partition("=")[2]:
-                raise UsageError(f"--storage-opt takes KEY=VALUE, not {text!r}")
-        if report:
+        _check_storage_opts(storage_opt)
+        target = Path(report) if report else None
+        if target is not None:
             # Not only after hours of work.
-            check_writable(Path(report))
-        common = Common(
-            Path(graph),
-            storage_driver,
-            storage_opt,
-            workers,
-            progress,
-            Path(report) if report else None,
-            verbose,
-            quiet,
+            check_writable(target)
+        work = Work(
+            Path(graph), storage_driver, storage_opt, quiet, workers, progress, target, verbose
         )
-        return command(common, **others)
+        return command(work, **others)
 
-    gather.__name__ = command.__name__
-    gather.__doc__ = command.__doc__
-    gather.__click_params__ = list(getattr(command, "__click_params__", ()))  # type: ignore[attr-defined]
-    for option in reversed(_OPTIONS):
-        gather = option(gather)
+    return _with_options(gather, command, (*_PLACE, *_WORK))
+
+
+def _with_options(
+    gather: Callable[..., Any], command: Command, options: tuple[Callable[..., Any], ...]
+) -> Command:
+    functools.update_wrapper(gather, command)
+    for add in reversed(options):
+        gather = add(gather)
     return gather  # type: ignore[return-value]
+
+
+def _check_storage_opts(options: tuple[str, ...]) -> None:
+    for text in options:
+        if not text.partition("=")[2]:
+            raise UsageError(f"--storage-opt takes KEY=VALUE, not {text!r}")
 
 
 def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -81,7 +102,7 @@ def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     return click.option(*names, envvar=variable, show_envvar=True, **attributes)
 
 
-_OPTIONS = (
+_PLACE = (
     option(
         "-g",
         "--graph",
@@ -104,6 +125,10 @@ _OPTIONS = (
         multiple=True,
         help="A storage driver option, as the Docker daemon took it; may be repeated.",
     ),
+    option("-q", "--quiet", is_flag=True, help="Say nothing but what went wrong."),
+)
+
+_WORK = (
     option(
         "--workers",
         type=click.IntRange(1, 1024),
@@ -119,5 +144,4 @@ _OPTIONS = (
     ),
     option("--report", metavar="FILE", help="Write a report of the run, as JSON."),
     option("-v", "--verbose", is_flag=True, help="Say more: a line for every layer."),
-    option("-q", "--quiet", is_flag=True, help="Say nothing but what went wrong."),
 )

@@ -7,25 +7,25 @@ from typing import Any
 import click
 import orjson
 
-from migrator.cli.options import Common
+from migrator.cli.options import Work
 from migrator.report.problems import problem_lines
 from migrator.report.summary import Summary
 from migrator.report.writing import write_report
 
 
-def finish(summary: Summary, common: Common) -> int:
+def finish(summary: Summary, work: Work) -> int:
     """Print the closing summary, write the report, and give the exit code."""
-    if common.report is not None:
-        write_report(common.report, summary.as_json())
-    if common.verbose:
+    if work.report is not None:
+        write_report(work.report, summary.as_json())
+    if work.verbose:
         for row in summary.layers:
             click.echo(
                 f"{row.v1_id[:12]} {row.diff_id} {row.tar_bytes} bytes {row.seconds:.3f} s"
                 f" worker {row.worker} {'kept' if row.kept else row.method}"
             )
-    lines = problem_lines(summary.problems) if common.quiet else summary.lines()
+    lines = problem_lines(summary.problems) if work.quiet else summary.lines()
     for line in lines:
-        click.echo(line, err=common.quiet)
+        click.echo(line, err=work.quiet)
     return summary.exit_code
 
 

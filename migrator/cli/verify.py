@@ -5,18 +5,18 @@ from __future__ import annotations
 import click
 
 from migrator import verification
-from migrator.cli.options import Common, common_options, option
+from migrator.cli.options import Work, option, work_options
 from migrator.cli.output import print_json
 from migrator.host import usable_cpus
 from migrator.report.writing import write_report
 
 
 @click.command()
-@common_options
+@work_options
 @option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @option("--quick", is_flag=True, help="Manifest and metadata only; no layer is read.")
 @option("--deep", is_flag=True, help="Also compare inherited files (drivers with complete trees).")
-def verify(common: Common, as_json: bool, quick: bool, deep: bool) -> int:
+def verify(work: Work, as_json: bool, quick: bool, deep: bool) -> int:
     """Check a content-addressed data root, reading every byte.
 
     Every layer's tar is rebuilt and hashed against its diffID; chainIDs, image
@@ -24,18 +24,18 @@ def verify(common: Common, as_json: bool, quick: bool, deep: bool) -> int:
     data root of Docker >= 1.10 and changes nothing.
     """
     report = verification.verify(
-        common.graph,
-        common.storage_driver,
+        work.graph,
+        work.storage_driver,
         deep=deep,
         quick=quick,
-        workers=common.workers or usable_cpus(),
-        progress=common.progress(),
+        workers=work.workers or usable_cpus(),
+        progress=work.progress(),
     )
-    if common.report is not None:
-        write_report(common.report, report.as_json())
+    if work.report is not None:
+        write_report(work.report, report.as_json())
     if as_json:
         print_json(report.as_json())
-    elif not common.quiet or report.findings:
+    elif not work.quiet or report.findings:
         for line in report.lines():
             click.echo(line)
     return report.exit_code

@@ -67,10 +67,11 @@ class LayerDirectory:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):
                     return self._open_through_links(name)
                 raise
-        status = os.stat(last, dir_fd=self._at.fd, follow_symlinks=False)
+        fd = self._at.fd
+        status = os.lstat(last, dir_fd=fd)
         if stat.S_ISLNK(status.st_mode):
             return self._open_through_links(name)
-        return _open_regular(last, self._at.fd, status), status
+        return _open_regular(last, fd, status), status
 
     def _open_through_links(self, name: bytes) -> tuple[int, os.stat_result]:
         """The general way: every component looked at, every link read and followed inside."""
@@ -85,7 +86,7 @@ class LayerDirectory:
                     if at.path:
                         at.up()
                     continue
-                status = os.stat(component, dir_fd=at.fd, follow_symlinks=False)
+                status = os.lstat(component, dir_fd=at.fd)
                 if stat.S_ISLNK(status.st_mode):
                     links += 1
                     if links > _MAX_LINKS:

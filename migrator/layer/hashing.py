@@ -1,33 +1,22 @@
 """From a tar-split record and a layer's files to the layer's diffID.
 
-The tar is put together in one reused buffer: raw bytes are copied in, file
-contents are read straight into it, checked against the record's CRC-64 there,
-and hashed when the buffer is full. Nothing is copied twice and memory does not
-depend on the size of a layer, a file or a record.
+Nothing is looked at but what the digest depends on, and memory does not depend
+on the size of a layer, a file or a record.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastcrc import crc64
-
 from migrator.errors import LayerError, RecordError
 from migrator.layer.confined import LayerDirectory, NotRegular
 from migrator.layer.fingerprint import Fingerprint
-from migrator.layer.identity import SHA256
+from migrator.layer.tarhash import TarHash
 from migrator.layer.tarsplit import FileEntry, Record
-
-# Small enough to stay in a core's second-level cache between read and hash.
-BUFFER = 256 << 10
-
-# How many bytes are hashed between two reports of progress, about.
-_REPORT = 8 << 20
 
 # What the file system says when the tree is not the one that was recorded; any
 # other failure is one of reading, and no other way to the digest would fare better.
@@ -67,10 +56,10 @@ def digest_record(
     fingerprint = Fingerprint()
     with LayerDirectory(directory) as files:
         for item in record:
-            if type(item) is FileEntry:
-                _read_file(files, item, tar, fingerprint)
+            if isinstance(item, bytes):
+                tar.write(item)
             else:
-                tar.write(item)  # type: ignore[arg-type]
+                _read_file(files, item, tar, fingerprint)
     diff_id = tar.finish()
     fingerprint.record(record_path)
     return LayerDigest(
@@ -86,7 +75,7 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
     fingerprint = Fingerprint()
     with LayerDirectory(directory) as files:
         for item in Record(record_path):
-            if type(item) is FileEntry:
+            if isinstance(item, FileEntry):
                 try:
                     fd, status = files.open(item.name)
                 except (OSError, ValueError) as error:
@@ -95,66 +84,6 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
                 fingerprint.file(item.name, status)
     fingerprint.record(record_path)
     return fingerprint.hexdigest()
-
-
-class TarHash:
-    """SHA-256 of a stream that is put together in one buffer.
-
-    `length` counts the bytes taken in so far.
-    """
-
-    def __init__(self, progress: Callable[[int], None] = lambda _: None) -> None:
-        self.length = 0
-        self._sha = hashlib.sha256()
-        self._view = memoryview(bytearray(BUFFER))
-        self._filled = 0
-        self._progress = progress
-        self._reported = 0
-
-    def write(self, data: bytes) -> None:
-        """Take in raw bytes."""
-        end = self._filled + len(data)
-        if end > BUFFER:
-            self._flush()
-            if len(data) > BUFFER:
-                self._sha.update(data)
-                self.length += len(data)
-                return
-            end = len(data)
-        self._view[self._filled : end] = data
-        self._filled = end
-
-    def read(self, fd: int, size: int) -> tuple[int, int]:
-        """Take in up to `size` bytes of `fd`; returns how many there were and their CRC-64."""
-        crc = 0
-        left = size
-        while left:
-            if self._filled == BUFFER:
-                self._flush()
-            start = self._filled
-            got = os.readv(fd, [self._view[start : start + left]])
-            if not got:
-                break
-            self._filled = start + got
-            crc = crc64.go_iso(self._view[start : self._filled], crc)
-            left -= got
-        return size - left, crc
-
-    def finish(self) -> str:
-        """The digest of everything taken in."""
-        self._flush()
-        if self.length > self._reported:
-            self._progress(self.length - self._reported)
-            self._reported = self.length
-        return SHA256 + self._sha.hexdigest()
-
-    def _flush(self) -> None:
-        self._sha.update(self._view[: self._filled])
-        self.length += self._filled
-        self._filled = 0
-        if self.length - self._reported >= _REPORT:
-            self._progress(self.length - self._reported)
-            self._reported = self.length
 
 
 def _read_file(

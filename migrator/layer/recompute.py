@@ -14,8 +14,9 @@ from migrator.errors import LayerError, StoreError
 from migrator.layer.changes import Change, DiffSource, branch, compare, tree
 from migrator.layer.difftar import write_diff
 from migrator.layer.fingerprint import Fingerprint
-from migrator.layer.hashing import LayerDigest, TarHash
+from migrator.layer.hashing import LayerDigest
 from migrator.layer.recordwriter import RecordWriter
+from migrator.layer.tarhash import TarHash
 
 
 def recompute(

@@ -23,15 +23,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import pybase64
 from isal import igzip
 from isal.igzip_lib import IsalError
 
 from migrator.errors import FormatError, RecordError
 from migrator.files import open_regular
 
-# What is decompressed, and parsed, at a time, and what is read for it.
-_BATCH = 1 << 20
-_READ = 1 << 17
+# What is decompressed, and parsed, at a time: little enough for a core's second-level
+# cache, together with what it is parsed into. And what is read for it.
+_BATCH = 128 << 10
+_READ = 128 << 10
 
 # Docker's own lines are some hundred bytes; a PAX header can make one longer.
 _MAX_LINE = 16 << 20
@@ -77,53 +79,49 @@ class Record:
         self._hashes = array("q")
 
     def __iter__(self) -> Iterator[bytes | FileEntry]:
-        for line in self._objects():
-            kind = line.get("type")
-            if kind == _SEGMENT:
-                payload = line.get("payload")
-                if payload:
-                    yield _base64(payload)
-            elif kind == _FILE:
-                entry = self._file(line)
-                if entry is not None:
-                    yield entry
+        for lines in self._parsed():
+            for line in lines:
+                kind = line.get("type")
+                if kind == _SEGMENT:
+                    if payload := line.get("payload"):
+                        yield _base64(payload)
+                elif kind == _FILE:
+                    self._hashes.append(hash(name := _clean_name(line)))
+                    if (size := line.get("size", 0)) != 0:
+                        yield self._file(name, size, line.get("payload"))
+        self.entries = len(self._hashes)
         if self._repeats():
-            name = self._first_repeated_name()
-            if name is not None:
-                raise RecordError(f"the record names {os.fsdecode(name)!r} twice")
+            repeated = self._first_repeated_name()
+            if repeated is not None:
+                raise RecordError(f"the record names {os.fsdecode(repeated)!r} twice")
 
     def names(self) -> Iterator[bytes]:
         """The clean names of all type-1 lines, in order."""
-        for line in self._objects():
-            if line.get("type") == _FILE:
-                yield _clean_name(line)
+        for lines in self._parsed():
+            for line in lines:
+                if line.get("type") == _FILE:
+                    yield _clean_name(line)
 
-    def _file(self, line: dict[str, Any]) -> FileEntry | None:
-        name = _clean_name(line)
-        self._hashes.append(hash(name))
-        self.entries += 1
-        size = line.get("size", 0)
+    def _file(self, name: bytes, size: Any, payload: Any) -> FileEntry:
         if type(size) is not int or size < 0:
             raise RecordError(f"the record gives {os.fsdecode(name)!r} the size {size!r}")
-        if not size:
-            return None
         self.files += 1
         self.size += size
-        checksum = _base64(line.get("payload"))
+        checksum = _base64(payload)
         if len(checksum) != 8:
             raise RecordError(f"the record has no checksum for {os.fsdecode(name)!r}")
         return FileEntry(name, size, int.from_bytes(checksum, "big"))
 
-    def _objects(self) -> Iterator[dict[str, Any]]:
+    def _parsed(self) -> Iterator[list[dict[str, Any]]]:
+        """The record's lines, some hundred at a time."""
         for text in self._batches():
             try:
                 lines = orjson.loads(b"[" + text.replace(b"\n", b",")[:-1] + b"]")
             except orjson.JSONDecodeError as error:
                 raise RecordError(f"the record is not valid JSON ({error.msg})") from None
-            for line in lines:
-                if type(line) is not dict:
-                    raise RecordError("the record has a line that is no object")
-                yield line
+            if not set(map(type, lines)) <= {dict}:
+                raise RecordError("the record has a line that is no object")
+            yield lines
 
     def _batches(self) -> Iterator[bytes]:
         """The decompressed text in pieces of whole lines, each ending in a newline."""
@@ -184,7 +182,7 @@ def _base64(text: Any) -> bytes:
     if type(text) is not str:
         raise RecordError("the record has a payload that is no text")
     try:
-        return binascii.a2b_base64(text, strict_mode=True) if text else b""
+        return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise RecordError(f"the record has a payload that is not base64 ({error})") from None
 

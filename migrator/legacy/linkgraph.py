@@ -50,7 +50,8 @@ def read_links(path: Path) -> tuple[Mapping[str, list[Link]], list[Problem]]:
     """
     try:
         return _read(path), []
-    except (FormatError, sqlite3.Error, OSError) as error:
+    except (FormatError, sqlite3.Error, UnicodeDecodeError, OSError) as error:
+        # SQLite's own messages quote names in the file, which need not be UTF-8.
         reason = f"cannot be read, links between containers are lost ({shown(str(error))})"
         return {}, [Problem(Subject.LINK, path.name, reason)]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from migrator import disk
 from migrator.errors import FormatError, StoreError
+from migrator.files import refusal
 
 NAME = ".migrator"
 
@@ -52,12 +53,10 @@ class StateDirectory:
         """
         try:
             text = self._phase.read_text("ascii", errors="replace")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Phase.PREPARING if self.path.is_dir() else Phase.NONE
         except OSError as error:
-            raise FormatError(
-                f"cannot be read ({error.strerror})", subject=str(self._phase)
-            ) from None
+            raise refusal(error, self._phase) from None
         try:
             return Phase(text)
         except ValueError:

@@ -55,12 +55,12 @@ class Journal:
         self._layers: dict[str, HashedLayer] = {}
         self._committed = time.monotonic()
         with self._errors():
+            self._db = sqlite3.connect(path)
             try:
                 self._open()
-            except sqlite3.DatabaseError as error:
-                if _code(error) not in _DAMAGE:
-                    raise
-                self._begin_anew()
+            except BaseException:
+                self._db.close()
+                raise
 
     def __enter__(self) -> Journal:
         return self
@@ -105,24 +105,13 @@ class Journal:
             self._db.commit()
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self._path)
-        # Damage must come out as a row whose seal is wrong, not as an exception.
-        self._db.text_factory = lambda value: value.decode("utf-8", "replace")
-        self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        tables = self._db.execute("SELECT sql FROM sqlite_master").fetchall()
-        (check,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if (version, tables, check) == (_VERSION, [(_TABLE,)], "ok"):
-            rows = self._db.execute("SELECT * FROM layer").fetchall()
-            self._layers = {layer.v1_id: layer for row in rows if (layer := _layer(*row))}
-        else:
-            self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        """An empty journal in place of one of another version or a damaged one.
-
-        Only time is lost with what was in it.
-        """
+        try:
+            if self._read():
+                return
+        except sqlite3.DatabaseError as error:
+            if _code(error) not in _DAMAGE:
+                raise
+        # Only time is lost with what was in it.
         self._db.close()
         for suffix in ("", "-journal"):
             disk.remove_file(self._path.with_name(self._path.name + suffix))
@@ -131,6 +120,20 @@ class Journal:
         self._db.execute(_TABLE)
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._commit()
+
+    def _read(self) -> bool:
+        """Take in what is recorded; whether the file is sound, and of this version."""
+        # Damage must come out as a row whose seal is wrong, not as an exception.
+        self._db.text_factory = lambda value: value.decode("utf-8", "replace")
+        self._db.execute("PRAGMA synchronous = FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        tables = self._db.execute("SELECT sql FROM sqlite_master").fetchall()
+        (check,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if (version, tables, check) != (_VERSION, [(_TABLE,)], "ok"):
+            return False
+        rows = self._db.execute("SELECT * FROM layer").fetchall()
+        self._layers = {layer.v1_id: layer for row in rows if (layer := _layer(*row))}
+        return True
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -104,6 +104,11 @@ def run(
 
 def in_child(work: Callable[[], int]) -> int:
     """Do something in a forked process; returns its exit code, or minus the signal."""
+    return ended(fork(work))
+
+
+def fork(work: Callable[[], int]) -> int:
+    """Begin something in a forked process, which exits with its result; returns the PID."""
     pid = os.fork()
     if not pid:
         code = _CRASHED
@@ -114,6 +119,11 @@ def in_child(work: Callable[[], int]) -> int:
         finally:
             sys.stdout.flush()
             os._exit(code)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """Wait for a forked process; its exit code, or minus the signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -132,4 +132,3 @@ def poll(condition: Callable[[], Any], what: str, deadline: float = _DEADLINE) -
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline:.0f} s in vain for {what}")
         time.sleep(0.02)
-

@@ -131,7 +131,7 @@ def store_for_daemon(
 def _btrfs(image: Path, point: Path) -> Iterator[None]:
     with image.open("wb") as file:
         file.truncate(1 << 30)
-    subprocess.run(["mkfs.btrfs", "--quiet", image], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True, stdout=subprocess.DEVNULL)
     point.mkdir()
     subprocess.run(["mount", "-o", "loop", image, point], check=True)
     try:

@@ -57,8 +57,9 @@ def test_history_agrees_with_the_legacy_images(served: Served) -> None:
         ] == [
             (
                 # The client shows a tab as a space.
-                " ".join(_listed(field(field(image, "container_config") or {}, "Cmd")) or [])
-                .replace("\t", " "),
+                " ".join(
+                    _listed(field(field(image, "container_config") or {}, "Cmd")) or []
+                ).replace("\t", " "),
                 field(image, "comment") or "",
                 size,
                 _time(field(image, "created") or "0001-01-01T00:00:00Z"),

@@ -55,7 +55,7 @@ def _walk(root: bytes, below: bytes, left_out: set[bytes]) -> Iterator[bytes]:
             continue
         yield path
         full = os.path.join(root, path)
-        if os.path.isdir(full) and not os.path.islink(full):
+        if stat.S_ISDIR(os.lstat(full).st_mode):
             yield from _walk(root, path, left_out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import zip_longest
 from random import Random
 
 ID = b"ab" * 32
@@ -27,14 +28,17 @@ _TEXTS = [
     b"0001-01-01T00:00:00Z", b"9999-12-31T23:59:59.999999999+23:59", b"2015-02-31T1:00:.5+-1:+9",
     b"2015-13-01T00:00:00Z", b"0000-01-01T00:00:00-23:59", b"2015-01-01T00:00:00.1234567890123Z",
     b"9999-12-31T23:59:99.5Z", ID, OTHER_ID, DIGEST, DIGEST[:-1], b"sha512:" + ID * 2,
-    b"tarsum+sha256:x", b":", b"x:y", b"latest", b"library/a", b"docker.io/a", b"sha256", b"a:5000/b",
+    b"tarsum+sha256:x", b":", b"x:y", b"latest", b"library/a", b"docker.io/a", b"sha256",
+    b"a:5000/b",
 ]  # fmt: skip
 
 _KEYS = [
-    b"parent", b"Parent", b"PARENT", b"parent_id", b"id", b"Image", b"image", b"Links", b"link\\u017f",
+    b"parent", b"Parent", b"PARENT", b"parent_id", b"id", b"Image", b"image", b"Links",
+    b"link\\u017f",
     b"Config", b"container_config", b"Cmd", b"Env", b"Labels", b"Volumes", b"created", b"rootfs",
     b"RootFS", b"history", b"Hi\xc5\xbftory", b"Size", b"docker_version", b"Name", b"Driver",
-    b"Repositories", b"type", b"name", b"name_raw", b"size", b"payload", b"position", b"", b"\\u0000",
+    b"Repositories", b"type", b"name", b"name_raw", b"size", b"payload", b"position", b"",
+    b"\\u0000",
     b"diff_ids", b"Digest", b"schema", b"files", b"path", b"joined", b"seal",
 ]  # fmt: skip
 
@@ -45,12 +49,12 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s\[\]{}:,"]+|[\[\]{}:,]')
 
 @lru_cache(512)
 def _values(text: bytes) -> list[tuple[int, int, int]]:
-    """Spans of the values in valid JSON, each with where its member's key begins (or itself)."""
+    """Spans of values, each with where its member's key begins, or itself."""
     found: list[tuple[int, int, int]] = []
     open_at: list[tuple[int, int]] = []
     tokens = list(_TOKEN.finditer(text))
     key = None
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following in zip_longest(tokens, tokens[1:]):
         mark = token.group()
         if mark in b"]}":
             start, first = open_at.pop() if open_at else (0, 0)

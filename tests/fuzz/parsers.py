@@ -107,7 +107,8 @@ def _run_gojson(files: Files) -> None:
     strings = gojson.SliceOf(gojson.STRINGS)
     for kind in (gojson.STRING, gojson.INT64, gojson.TIME, gojson.STR_SLICE, strings):
         try:
-            assert gojson.decode(kind.write(gojson.decode(raw, kind)), kind) is not None
+            value = gojson.decode(raw, kind)
+            assert gojson.decode(kind.write(value), kind) == value
         except FormatError:
             continue
     assert gojson.members(gojson.encode_object(gojson.members(raw))) is not None
@@ -222,8 +223,8 @@ def _layer() -> tuple[Path, bytes]:
         lines.append({"type": 2, "payload": "AAAA"})
         entry = {"type": 1, **key, "size": len(content), "payload": _base64(checksum)}
         lines.append(entry)
-    for other in ("fifo", "self", "out", "/dev/zero", "etc/"):
-        lines.append({"type": 1, "name": other, "payload": None})
+    others = ("fifo", "self", "out", "/dev/zero", "etc/")
+    lines += [{"type": 1, "name": other, "payload": None} for other in others]
     text = b"".join(orjson.dumps({**line, "position": at}) + b"\n" for at, line in enumerate(lines))
     return root, text
 
