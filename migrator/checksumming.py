@@ -71,7 +71,10 @@ def checksums(
         with timings.phase("write"):
             progress.phase("writing helper files")
             for v1_id, layer in hashed.layers.items():
-                _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
+                directory = root.path / "graph" / v1_id
+                # A running daemon may have removed the image meanwhile.
+                if directory.is_dir():
+                    _leave(directory, layer, hashed.records[v1_id])
     summary.images = len(plan.images)
     summary.layers = layer_rows(hashed, {})
     # Tags and containers are not this command's business.

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 import orjson
 from tqdm import tqdm
 
+from migrator.text import printable
+
 # Seconds between two lines (or two JSON progress events).
 _INTERVAL = 5.0
 _JSON_INTERVAL = 1.0
@@ -90,7 +92,7 @@ class BarProgress(Progress):
         self._show_active()
 
     def note(self, text: str) -> None:
-        tqdm.write(text, file=self._stream)
+        tqdm.write(printable(text), file=self._stream)
 
     def end(self) -> None:
         for bar in (self._layers, self._bytes):
@@ -140,7 +142,7 @@ class PlainProgress(Progress):
         self._tell()
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -191,10 +193,10 @@ class JsonProgress(Progress):
 
     def done(self, layer: str, error: str | None = None) -> None:
         self._layers_done += 1
-        self._tell("layer_done", layer=layer, error=error)
+        self._tell("layer_done", layer=layer, error=None if error is None else printable(error))
 
     def note(self, text: str) -> None:
-        self._tell("note", text=text)
+        self._tell("note", text=printable(text))
 
     def _tell(self, event: str, **values: object) -> None:
         line = orjson.dumps({"time": round(time.time(), 3), "event": event, **values})

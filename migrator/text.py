@@ -15,15 +15,23 @@ def quantity(count: float) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with everything that is not printable as an escape, undecodable bytes included."""
+    """`text` with all that is not printable as an escape; a byte that is no UTF-8 as `\\xNN`.
+
+    What it returns can be shown on a terminal and encoded as UTF-8.
+    """
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def shown(name: str) -> str:
     """A name out of a store as messages give it: printable, and cut where it is very long."""
     return printable(name if len(name) <= _LONGEST else name[:_LONGEST] + "...")
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        # How Python carries bytes that it could not decode (PEP 383).
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode()

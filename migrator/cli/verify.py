@@ -7,7 +7,6 @@ import click
 from migrator import verification
 from migrator.cli.options import Work, option, work_options
 from migrator.cli.output import print_json
-from migrator.host import usable_cpus
 from migrator.report.writing import write_report
 
 
@@ -28,7 +27,7 @@ def verify(work: Work, as_json: bool, quick: bool, deep: bool) -> int:
         work.storage_driver,
         deep=deep,
         quick=quick,
-        workers=work.workers or usable_cpus(),
+        workers=work.workers,
         progress=work.progress(),
     )
     if work.report is not None:

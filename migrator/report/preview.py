@@ -57,7 +57,7 @@ class Preview:
             "schema": SCHEMA,
             "migrator": __version__,
             "command": "plan",
-            "data_root": str(plan.root.path),
+            "data_root": printable(str(plan.root.path)),
             "driver": plan.root.driver_name,
             "host": self.host.as_json(),
             "workers": self.workers,

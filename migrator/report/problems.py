@@ -25,9 +25,9 @@ def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     return [
         {
             "about": str(problem.about),
-            "name": problem.name,
-            "reason": problem.reason,
-            "hint": problem.hint,
+            "name": printable(problem.name),
+            "reason": printable(problem.reason),
+            "hint": printable(problem.hint),
             "left_out": problem.fatal,
         }
         for problem in problems

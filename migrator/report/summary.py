@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrator.errors import ExitCode, Problem
@@ -60,7 +60,8 @@ class LayerRow:
 
     def as_json(self) -> dict[str, Any]:
         """The record as the README describes it."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fault = None if self.fault is None else printable(self.fault)
+        return {**asdict(self), "fault": fault}
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ class Summary:
             "schema": SCHEMA,
             "migrator": __version__,
             "command": self.command,
-            "data_root": self.data_root,
+            "data_root": printable(self.data_root),
             "driver": self.driver,
             "exit_code": int(self.exit_code),
             "nothing_to_do": self.nothing_to_do,

@@ -49,7 +49,8 @@ class StateDirectory:
     def phase(self) -> Phase:
         """What is recorded; `Phase.NONE` without a state directory.
 
-        Raises FormatError when the file says something else.
+        Raises FormatError when the file says something else, PermissionDenied
+        when only root may read it.
         """
         try:
             text = self._phase.read_text("ascii", errors="replace")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from migrator.errors import DataRootError, DriverError, Subject
+from migrator.host import usable_cpus
 from migrator.progress import Progress
 from migrator.state.manifest import Manifest
 from migrator.verification.containers import Surroundings, check_containers
@@ -31,13 +32,13 @@ __all__ = ["Finding", "VerificationReport", "verify"]
 
 
 def verify(
-    data_root: Path,
+    data_root: Path | str,
     driver: str = "auto",
     *,
-    deep: bool,
-    quick: bool,
-    workers: int,
-    progress: Progress,
+    deep: bool = False,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> VerificationReport:
     """Check the store of `driver` in a data root; `auto` takes the only one there is.
 
@@ -47,6 +48,8 @@ def verify(
     no such store to check; whatever is wrong in one is a finding.
     """
     begun = time.perf_counter()
+    data_root = Path(data_root)
+    progress = progress or Progress()
     findings = Findings()
     with RootFiles(data_root) as files:
         manifest = read_manifest(files, findings)
@@ -77,7 +80,8 @@ def verify(
             findings.add(Subject.ROOT, path, path, reason)
         bytes_read = files.bytes_read
     if not quick:
-        bytes_read += _read_layers(data_root, layout, layers, deep, workers, progress, findings)
+        count = usable_cpus() if workers is None else workers
+        bytes_read += _read_layers(data_root, layout, layers, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
@@ -133,6 +137,6 @@ def _choose(files: RootFiles, driver: str, manifest: Manifest | None) -> str:
     if len(found) > 1:
         raise DriverError(
             f"the stores of several drivers are in image/: {', '.join(found)}",
-            hint="say which one with --driver",
+            hint="say which one with -s, --storage-driver",
         )
     return found[0]

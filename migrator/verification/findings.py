@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ExitCode, FormatError, Subject
+from migrator.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +97,16 @@ class VerificationReport:
             f" {self.references} references, {self.containers} containers ({self.driver});"
             f" {self.bytes_read / 1e6:.1f} MB read in {self.seconds:.1f} s"
         )
-        return [*(_readable(str(finding)) for finding in self.findings), summary]
+        return [*(printable(str(finding)) for finding in self.findings), summary]
 
     def as_json(self) -> dict[str, Any]:
-        """The report as a JSON object; bytes of names that are no UTF-8 as `\\xNN`."""
+        """The report as a JSON object; names as `migrator.text.printable` gives them."""
         return {
             **asdict(self),
-            "data_root": _readable(str(self.data_root)),
+            "data_root": printable(str(self.data_root)),
             "passed": self.passed,
             "findings": [
-                {key: _readable(str(value)) for key, value in asdict(finding).items()}
+                {key: printable(str(value)) for key, value in asdict(finding).items()}
                 for finding in self.findings
             ],
         }
-
-
-def _readable(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -76,6 +76,8 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
         assert _without(outside, helpers) == start.original, "changed before it was published"
     elif phase is Phase.PUBLISHED:
         assert dump(root, start.driver) == start.reference
+    else:
+        _check_order(scenario, root)
     assert not helpers or scenario.command == "checksums"
 
     copy(root, other)
@@ -89,6 +91,16 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
     recovery.rollback(root)
     expected = outside if phase is Phase.PREPARING else start.original
     assert snapshot(root) == expected, "not what it was, after another migration"
+
+
+def _check_order(scenario: Scenario, root: Path) -> None:
+    """Whatever tells a daemon that something is migrated comes after it, and goes before it."""
+    found, reference = dump(root, scenario.start.driver), scenario.start.reference
+    if found["id_map"] == reference["id_map"]:
+        assert found == reference, "marked as migrated, but it is not complete"
+    if any(found["containers"].values()) or found["repositories"] == reference["repositories"]:
+        for kind in ("images", "image_metadata", "layers", "mounts", "distribution"):
+            assert found[kind] == reference[kind], f"used before it was there: {kind}"
 
 
 def _migrate(scenario: Scenario, root: Path) -> None:
