@@ -108,6 +108,16 @@ def test_a_changed_file_is_hashed_again(
     assert dump(built.root, "vfs") == expected
 
 
+def test_hashing_again_leaves_what_links_to_the_old_record(memory: Path) -> None:
+    built = build(Store("vfs", line(2), records=False), memory / "root")
+    checksumming.checksums(built.root, workers=0)
+    left = built.root / "graph" / built.v1_ids[1] / ".migration-tardata"
+    before = left.read_bytes()
+    next((built.root / "vfs/dir" / built.v1_ids[1]).glob("d1-*/file2")).write_text("changed")
+    migration.migrate(built.root, workers=0)
+    assert left.read_bytes() == before
+
+
 def test_a_new_record_is_hashed_from(memory: Path) -> None:
     built = build(Store(layers=line(2)), memory / "root")
     record = built.root / "graph" / built.v1_ids[1] / "tar-data.json.gz"

@@ -75,13 +75,14 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
     fingerprint = Fingerprint()
     with LayerDirectory(directory) as files:
         for item in Record(record_path):
-            if isinstance(item, FileEntry):
+            if isinstance(item, tuple):
+                name = item[0]
                 try:
-                    fd, status = files.open(item.name)
+                    fd, status = files.open(name)
                 except (OSError, ValueError) as error:
-                    raise _failure(item.name, error) from None
+                    raise _failure(name, error) from None
                 os.close(fd)
-                fingerprint.file(item.name, status)
+                fingerprint.file(name, status)
     fingerprint.record(record_path)
     return fingerprint.hexdigest()
 
@@ -89,28 +90,26 @@ def fingerprint_record(record_path: Path, directory: Path) -> str:
 def _read_file(
     files: LayerDirectory, entry: FileEntry, tar: TarHash, fingerprint: Fingerprint
 ) -> None:
+    name, size, checksum = entry
     try:
-        fd, status = files.open(entry.name)
+        fd, status = files.open(name)
         try:
-            if status.st_size != entry.size:
+            if status.st_size != size:
                 raise RecordError(
-                    f"the file has {status.st_size} bytes, the record says {entry.size}",
-                    subject=os.fsdecode(entry.name),
+                    f"the file has {status.st_size} bytes, the record says {size}",
+                    subject=os.fsdecode(name),
                 )
-            got, crc = tar.read(fd, entry.size)
+            got, crc = tar.read(fd, size)
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:
-        raise _failure(entry.name, error) from None
-    fingerprint.file(entry.name, status)
-    if got != entry.size:
+        raise _failure(name, error) from None
+    fingerprint.file(name, status)
+    if got != size:
+        raise RecordError(f"the file ended after {got} of {size} bytes", subject=os.fsdecode(name))
+    if crc != checksum:
         raise RecordError(
-            f"the file ended after {got} of {entry.size} bytes", subject=os.fsdecode(entry.name)
-        )
-    if crc != entry.crc:
-        raise RecordError(
-            "the file's content is not what the record was made from",
-            subject=os.fsdecode(entry.name),
+            "the file's content is not what the record was made from", subject=os.fsdecode(name)
         )
 
 

@@ -15,12 +15,13 @@ import binascii
 import gzip
 import os
 import posixpath
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pybase64
@@ -49,13 +50,13 @@ _BUCKET = 1 << 18
 _SEGMENT = 2
 _FILE = 1
 
+# What Go's filepath.Clean would change: an empty, `.` or `..` component, but for a final slash.
+_UNCLEAN = re.compile(rb"(?:^|/)(?:/|\.{1,2}(?:/|$)|$)")
 
-class FileEntry(NamedTuple):
-    """A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64."""
 
-    name: bytes
-    size: int
-    crc: int
+# A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64.
+# A plain tuple, because there are hundreds of thousands.
+FileEntry = tuple[bytes, int, int]
 
 
 class Record:
@@ -79,6 +80,7 @@ class Record:
         self._hashes = array("q")
 
     def __iter__(self) -> Iterator[bytes | FileEntry]:
+        note = self._hashes.append
         for lines in self._parsed():
             for line in lines:
                 kind = line.get("type")
@@ -86,9 +88,10 @@ class Record:
                     if payload := line.get("payload"):
                         yield _base64(payload)
                 elif kind == _FILE:
-                    self._hashes.append(hash(name := _clean_name(line)))
+                    name = _clean_name(line)
+                    note(hash(name))
                     if (size := line.get("size", 0)) != 0:
-                        yield self._file(name, size, line.get("payload"))
+                        yield name, size, self._checksum(name, size, line)
         self.entries = len(self._hashes)
         if self._repeats():
             repeated = self._first_repeated_name()
@@ -102,15 +105,16 @@ class Record:
                 if line.get("type") == _FILE:
                     yield _clean_name(line)
 
-    def _file(self, name: bytes, size: Any, payload: Any) -> FileEntry:
+    def _checksum(self, name: bytes, size: Any, line: dict[str, Any]) -> int:
+        """Count a file with content and return its CRC-64, if size and checksum are sound."""
         if type(size) is not int or size < 0:
             raise RecordError(f"the record gives {os.fsdecode(name)!r} the size {size!r}")
         self.files += 1
         self.size += size
-        checksum = _base64(payload)
+        checksum = _base64(line.get("payload"))
         if len(checksum) != 8:
             raise RecordError(f"the record has no checksum for {os.fsdecode(name)!r}")
-        return FileEntry(name, size, int.from_bytes(checksum, "big"))
+        return int.from_bytes(checksum, "big")
 
     def _parsed(self) -> Iterator[list[dict[str, Any]]]:
         """The record's lines, some hundred at a time."""
@@ -182,25 +186,22 @@ def _base64(text: Any) -> bytes:
     if type(text) is not str:
         raise RecordError("the record has a payload that is no text")
     try:
-        return pybase64.b64decode(text, validate=True)
+        return pybase64.b64decode(text, None, True)
     except (binascii.Error, ValueError) as error:
         raise RecordError(f"the record has a payload that is not base64 ({error})") from None
 
 
 def _clean_name(line: dict[str, Any]) -> bytes:
     """The entry's name as Go's filepath.Clean leaves it."""
-    raw = line.get("name_raw")
-    if raw:
+    if raw := line.get("name_raw"):
         name = _base64(raw)
     else:
         text = line.get("name", "")
         if type(text) is not str:
             raise RecordError("the record has a name that is no text")
         name = text.encode()
-    if name.endswith(b"/"):
-        name = name[:-1]
-    if b"//" in name or b"./" in name or name.endswith((b".", b"/")) or name[:1] in (b"/", b""):
-        # normpath keeps two leading slashes, Clean does not.
-        name = posixpath.normpath(b"/" + name if name[:1] == b"/" else name or b".")
-        name = b"/" + name.lstrip(b"/") if name[:1] == b"/" else name
-    return name
+    if _UNCLEAN.search(name) is None:
+        return name
+    name = posixpath.normpath(name)
+    # normpath keeps two leading slashes, Clean does not.
+    return name[1:] if name.startswith(b"//") else name
