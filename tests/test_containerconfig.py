@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import FormatError, MigratorError
-from migrator.store.containerconfig import legacy_image, rewrite, with_links
+from migrator.legacy.containers import image_of
+from migrator.store.containerconfig import rewrite, with_links
 from tests.conftest import STORES
 
 LINKS = ["/db:db", "/a<b:x"]
@@ -28,7 +29,7 @@ def test_every_container_of_the_stores_gets_dockers_config(
     assert migrated
     for container, text in migrated.items():
         raw = (store(name) / "containers" / container / "config.json").read_bytes()
-        image_id = expected["id_map"][legacy_image(raw)]
+        image_id = expected["id_map"][image_of(raw)]
         assert rewrite(raw, image_id) == text.encode(errors="surrogateescape")
 
 
@@ -40,10 +41,10 @@ def test_rewrite_keeps_values_and_sorts_keys() -> None:
 
 
 def test_the_image_is_decoded_and_its_key_taken_literally() -> None:
-    assert legacy_image(b'{"Image":"1","Image":"\\u0061"}') == "a"
+    assert image_of(b'{"Image":"1","Image":"\\u0061"}') == "a"
     for raw in (b"{}", b"null", b"[]", b'{"image":"a"}', b'{"Image":null}', b'{"Image":1}'):
         with pytest.raises(FormatError):
-            legacy_image(raw)
+            image_of(raw)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ documents = st.dictionaries(
 @given(st.binary() | documents.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_raise_nothing_else(raw: bytes) -> None:
     for function in (
-        legacy_image,
+        image_of,
         lambda raw: rewrite(raw, "sha256:x"),
         lambda raw: with_links(raw, LINKS),
     ):

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import FormatError, MigratorError
+from migrator.legacy.v1image import parent_of
 from migrator.store.imageconfig import (
     history_entry,
     inherited_history,
-    legacy_parent,
     make_config,
 )
 from tests.conftest import STORES
@@ -38,7 +38,7 @@ def ancestry(graph: Path, v1_id: str) -> list[bytes]:
     """The v1 jsons of an image and its ancestors, bottom first."""
     raw = (graph / v1_id / "json").read_bytes()
     parent_file = graph / v1_id / "parent"
-    parent = (parent_file.read_text() if parent_file.exists() else "") or legacy_parent(raw)
+    parent = (parent_file.read_text() if parent_file.exists() else "") or parent_of(raw)
     return [*(ancestry(graph, parent) if parent else []), raw]
 
 
@@ -72,7 +72,7 @@ def test_every_image_of_the_stores_gets_dockers_config(
     ],
 )
 def test_parent(raw: bytes, parent: str) -> None:
-    assert legacy_parent(raw) == parent
+    assert parent_of(raw) == parent
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_parent(raw: bytes, parent: str) -> None:
 )
 def test_parent_that_docker_stumbles_over(raw: bytes) -> None:
     with pytest.raises(FormatError):
-        legacy_parent(raw)
+        parent_of(raw)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ documents = st.recursive(
 
 @given(st.binary() | documents)
 def test_any_bytes_raise_nothing_else(raw: bytes) -> None:
-    for function in (legacy_parent, history_entry, lambda raw: make_config(raw, DIFF_IDS, HISTORY)):
+    for function in (parent_of, history_entry, lambda raw: make_config(raw, DIFF_IDS, HISTORY)):
         try:
             function(raw)
         except MigratorError:

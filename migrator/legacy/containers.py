@@ -8,7 +8,6 @@ from pathlib import Path
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
 from migrator.files import MAX_JSON, MAX_JSON_IN_ALL, list_directory, read_file
-from migrator.store.containerconfig import legacy_image
 from migrator.text import shown
 
 
@@ -82,7 +81,7 @@ def _read_container(directory: Path) -> LegacyContainer:
     if config is None:
         raise FormatError("has no config.json")
     try:
-        image = legacy_image(config)
+        image = image_of(config)
         settings = gojson.decode(config, _SETTINGS)
     except FormatError as error:
         raise FormatError(error.message, subject="config.json") from None
@@ -94,3 +93,14 @@ def _read_container(directory: Path) -> LegacyContainer:
         name=settings.name.removeprefix("/"),
         driver=settings.driver,
     )
+
+
+def image_of(config_json: bytes) -> str:
+    """The v1 ID of the image that this container was made from.
+
+    The key is `Image` in exactly this spelling. Raises FormatError if it is missing or null.
+    """
+    image = gojson.members(config_json).get("Image")
+    if image is None or image == b"null":
+        raise FormatError("the container names no image")
+    return gojson.decode(image, gojson.STRING)

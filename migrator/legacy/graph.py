@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.errors import FormatError, Problem, Subject
 from migrator.files import MAX_JSON, MAX_JSON_IN_ALL, is_regular, list_directory, read_file
 from migrator.legacy.naming import is_v1_id
-from migrator.store.imageconfig import legacy_parent
+from migrator.legacy.v1image import parent_of
 from migrator.text import shown
 
 _MAX_NOTE = 4096
@@ -102,7 +102,7 @@ def _read_image(directory: Path) -> LegacyImage:
 
 def _parent(directory: Path, json: bytes) -> str | None:
     try:
-        parent = legacy_parent(json)
+        parent = parent_of(json)
     except FormatError as error:
         raise FormatError(error.message, subject="json") from None
     if override := read_file(directory / "parent", _MAX_NOTE):

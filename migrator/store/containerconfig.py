@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migrator import gojson
-from migrator.errors import FormatError
-from migrator.gojson import STRING, STRINGS, Struct, member, scan
+from migrator.gojson import STRINGS, Struct, member, scan
 
 _IMAGE = "Image"
 _LINKS = "Links"
@@ -22,17 +21,6 @@ class _HostConfig:
 
 
 _HOST_CONFIG = Struct(_HostConfig)
-
-
-def legacy_image(config_json: bytes) -> str:
-    """The v1 ID of the image that this container was made from.
-
-    The key is `Image` in exactly this spelling. Raises FormatError if it is missing or null.
-    """
-    image = gojson.members(config_json).get(_IMAGE)
-    if image is None or image == b"null":
-        raise FormatError("the container names no image")
-    return gojson.decode(image, STRING)
 
 
 def rewrite(config_json: bytes, image_id: str) -> bytes:

@@ -1,7 +1,7 @@
 """The config of a migrated image, made from its v1 json as Docker 1.10.3 makes it.
 
 Docker: image/v1/imagev1.go (HistoryFromConfig, MakeConfigFromV1Config), image/image.go,
-image/store.go (Create), migrate/v1/migratev1.go (getParent), pkg/version. An image whose
+image/store.go (Create), pkg/version. An image whose
 json raises FormatError in any of these functions is one that Docker does not migrate.
 """
 
@@ -10,14 +10,14 @@ json raises FormatError in any of these functions is one that Docker does not mi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from migrator import gojson
 from migrator.errors import FormatError
-from migrator.gojson import BOOL, INT64, STR_SLICE, STRING, STRINGS, TIME, Struct, member
-from migrator.text import shown
+from migrator.gojson import BOOL, STRING, STRINGS, TIME, Struct, member
+from migrator.legacy.v1image import V1_IMAGE, V1Image
 
 _DROPPED = ("id", "parent", "Size", "parent_id", "layer_id", "throwaway")
 _KEPT_AS_WRITTEN_FROM = "1.8.3"
@@ -26,76 +26,6 @@ _KEPT_AS_WRITTEN_FROM = "1.8.3"
 _MAX_CONFIG = 16 << 20
 
 _atoi = re.compile(r"([+-]?)0*([0-9]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """Go's struct{}."""
-
-
-_SET = gojson.MapOf(Struct(_Nothing))
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
-    """engine-api's container.Config; the order of the fields is that of the JSON."""
-
-    hostname: str = member(STRING, "Hostname")
-    domainname: str = member(STRING, "Domainname")
-    user: str = member(STRING, "User")
-    attach_stdin: bool = member(BOOL, "AttachStdin")
-    attach_stdout: bool = member(BOOL, "AttachStdout")
-    attach_stderr: bool = member(BOOL, "AttachStderr")
-    exposed_ports: Mapping[str, _Nothing] | None = member(_SET, "ExposedPorts", omitempty=True)
-    publish_service: str = member(STRING, "PublishService", omitempty=True)
-    tty: bool = member(BOOL, "Tty")
-    open_stdin: bool = member(BOOL, "OpenStdin")
-    stdin_once: bool = member(BOOL, "StdinOnce")
-    env: tuple[str, ...] | None = member(STRINGS, "Env")
-    cmd: tuple[str, ...] | None = member(STR_SLICE, "Cmd")
-    args_escaped: bool = member(BOOL, "ArgsEscaped", omitempty=True)
-    image: str = member(STRING, "Image")
-    volumes: Mapping[str, _Nothing] | None = member(_SET, "Volumes")
-    working_dir: str = member(STRING, "WorkingDir")
-    entrypoint: tuple[str, ...] | None = member(STR_SLICE, "Entrypoint")
-    network_disabled: bool = member(BOOL, "NetworkDisabled", omitempty=True)
-    mac_address: str = member(STRING, "MacAddress", omitempty=True)
-    on_build: tuple[str, ...] | None = member(STRINGS, "OnBuild")
-    labels: Mapping[str, str] | None = member(gojson.MapOf(STRING), "Labels")
-    stop_signal: str = member(STRING, "StopSignal", omitempty=True)
-
-
-_CONTAINER = Struct(ContainerConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class V1Image:
-    """image.V1Image: what Docker knows of a v1 json."""
-
-    id: str = member(STRING, "id", omitempty=True)
-    parent: str = member(STRING, "parent", omitempty=True)
-    comment: str = member(STRING, "comment", omitempty=True)
-    created: gojson.GoTime = member(TIME, "created")
-    container: str = member(STRING, "container", omitempty=True)
-    container_config: ContainerConfig = member(_CONTAINER, "container_config")
-    docker_version: str = member(STRING, "docker_version", omitempty=True)
-    author: str = member(STRING, "author", omitempty=True)
-    config: ContainerConfig | None = member(gojson.Pointer(_CONTAINER), "config", omitempty=True)
-    architecture: str = member(STRING, "architecture", omitempty=True)
-    os: str = member(STRING, "os", omitempty=True)
-    size: int = member(INT64, "Size", omitempty=True)
-
-
-_V1_IMAGE = Struct(V1Image)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parent:
-    parent: str = member(STRING, "Parent")
-    parent_id: str = member(STRING, "parent_id")
-
-
-_PARENT = Struct(_Parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,28 +64,12 @@ class _Image(V1Image):
 _IMAGE = Struct(_Image)
 
 
-def legacy_parent(raw: bytes) -> str:
-    """The v1 ID that this v1 json names as its parent; empty for a base image.
-
-    That is `parent`, else what follows the first `:` of `parent_id`. The file `parent`
-    beside the json, which overrides both, is not looked at.
-    Raises FormatError, also for a `parent_id` without `:` (there Docker panics).
-    """
-    named = gojson.decode(raw, _PARENT)
-    if named.parent or not named.parent_id:
-        return named.parent
-    _algorithm, colon, digits = named.parent_id.partition(":")
-    if not colon:
-        raise FormatError(f"parent_id {shown(named.parent_id)} is no digest")
-    return digits
-
-
 def history_entry(raw: bytes) -> bytes:
     """The history object that stands for the image with this v1 json.
 
     Raises FormatError.
     """
-    image = gojson.decode(raw, _V1_IMAGE)
+    image = gojson.decode(raw, V1_IMAGE)
     entry = _History(
         created=image.created,
         author=image.author,
@@ -174,14 +88,20 @@ def make_config(raw: bytes, diff_ids: Sequence[str], history: Sequence[bytes]) -
     if len(raw) + sum(map(len, history)) > _MAX_CONFIG:
         raise FormatError(f"its config would have more than {_MAX_CONFIG} bytes")
     if _older(gojson.decode(raw, _VERSION).docker_version, _KEPT_AS_WRITTEN_FROM):
-        raw = _V1_IMAGE.write(gojson.decode(raw, _V1_IMAGE))
+        raw = V1_IMAGE.write(gojson.decode(raw, V1_IMAGE))
     values = gojson.members(raw)
     for key in _DROPPED:
         values.pop(key, None)
-    values["rootfs"] = _ROOTFS.write(_RootFS("layers", tuple(diff_ids)))
-    values["history"] = b"[" + b",".join(history) + b"]"
-    config = gojson.encode_object(values)
-    _check_created(config, diff_ids)
+    added = {
+        "rootfs": _ROOTFS.write(_RootFS("layers", tuple(diff_ids))),
+        "history": b"[" + b",".join(history) + b"]",
+    }
+    config = gojson.encode_object(values, written=added)
+    if any(gojson.fold(key) in added and key not in added for key in values):
+        _check_created(config, diff_ids)
+    else:
+        # The rest of that check; what was added is sound, and in time it would be most of it.
+        gojson.decode(gojson.encode_object(values, written=dict.fromkeys(added, b"null")), V1_IMAGE)
     return config
 
 

@@ -23,6 +23,7 @@ from migrator import gojson, rewriting
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.hashing import digest_record
 from migrator.layer.tarsplit import Record
+from migrator.legacy import containers, v1image
 from migrator.legacy.containers import read_containers
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import read_links
@@ -116,7 +117,7 @@ def _run_gojson(files: Files) -> None:
 
 def _run_image(files: Files) -> None:
     raw = files["json"]
-    for step in (imageconfig.legacy_parent, imageconfig.history_entry):
+    for step in (v1image.parent_of, imageconfig.history_entry):
         try:
             step(raw)
         except FormatError as error:
@@ -129,9 +130,9 @@ def _run_image(files: Files) -> None:
 
 def _run_config(files: Files) -> None:
     raw = files["json"]
-    containerconfig.legacy_image(raw)
+    containers.image_of(raw)
     written = containerconfig.rewrite(raw, _DIGEST)
-    assert containerconfig.legacy_image(written) == _DIGEST
+    assert containers.image_of(written) == _DIGEST
 
 
 def _run_hostconfig(files: Files) -> None:
