@@ -76,7 +76,10 @@ def history_entry(raw: bytes) -> bytes:
         created_by=" ".join(image.container_config.cmd or ()),
         comment=image.comment,
     )
-    return _HISTORY.write(entry)
+    written = _HISTORY.write(entry)
+    # As Docker does when it stores the config: not every offset that was read can be read again.
+    gojson.decode(written, _HISTORY)
+    return written
 
 
 def make_config(raw: bytes, diff_ids: Sequence[str], history: Sequence[bytes]) -> bytes:
