@@ -150,7 +150,7 @@ class _Builder:
         if start + size <= len(self._pool):
             return bytes(memoryview(self._pool)[start : start + size])
         whole, rest = divmod(size, len(self._pool))
-        return bytes(self._pool[start:] + self._pool * (whole + 1))[: size] if rest else b""
+        return bytes(self._pool[start:] + self._pool * (whole + 1))[:size] if rest else b""
 
 
 _STEMS = ("main", "configuration", "test_parser", "util", "locale", "README", "index", "data")
@@ -162,7 +162,7 @@ class _Record:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self._file = gzip.open(path, "wb", 1)
+        self._file = gzip.GzipFile(path, "wb", 1, mtime=0)
         self._sha = hashlib.sha256()
         self._padding = b""
         self._position = 0
@@ -197,24 +197,20 @@ class _Record:
 
 
 def _create(top: Path, info: tarfile.TarInfo, content: bytes) -> None:
-    path = f"{top}/{info.name}"
+    path = top / info.name
     if info.isdir():
-        os.makedirs(path, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     elif info.issym():
-        os.symlink(info.linkname, path)
+        path.symlink_to(info.linkname)
     else:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, info.mode)
         try:
-            os.write(fd, content) if len(content) < 1 << 20 else _write_all(fd, content)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
         finally:
             os.close(fd)
     os.utime(path, (info.mtime, info.mtime), follow_symlinks=False)
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _link_tree(source: Path, target: Path) -> None:

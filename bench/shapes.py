@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-# Sizes of regular files at each 5 % of them, on a Debian 12 with the usual tools
-# (/usr and /etc: 133,638 files below 3 MB, 16.6 kB on average; above that 212
-# files hold two thirds of all bytes).
-_QUANTILES = (
-    *(1, 186, 363, 523, 674, 857, 1023, 1180, 1373, 1613, 1937, 2384, 2962, 3688, 4851),
-    *(6724, 9731, 14632, 23494, 52382, 1_500_000),
+# Sizes of regular files with content on a Debian 12 with the usual tools, /usr and
+# /etc: the size that so many percent do not exceed, for the 128,809 files below 3 MB
+# (16.5 kB on average). 212 larger ones hold two thirds of all bytes.
+_PERCENTS = (
+    *(0, 5, 10, 15, 20, 25, 30, 35, 40),
+    *(45, 50, 55, 60, 65, 70, 75, 80, 85),
+    *(90, 95, 96, 97, 98, 99, 99.5, 99.9, 100),
 )
+_SIZES = (
+    *(1, 200, 370, 530, 680, 860, 1_030, 1_190, 1_380),
+    *(1_620, 1_950, 2_400, 2_980, 3_710, 4_880, 6_770, 9_800, 14_700),
+    *(23_700, 52_800, 67_400, 90_500, 129_800, 251_500, 483_300, 1_643_000, 3_054_000),
+)
+# The percent that hold what counts as small.
+_SMALL = 75
 # One file in so many is one of the few that hold most of the bytes.
 _LARGE = 600
-# The first three quarters: what counts as small.
-_SMALL = _QUANTILES[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,12 @@ class Layer:
         if not self.files:
             return []
         if self.large:
-            return [int(self.bytes / self.files * random.uniform(0.7, 1.3)) for _ in self._each]
+            return [
+                int(self.bytes / self.files * random.uniform(0.7, 1.3)) for _ in range(self.files)
+            ]
         if self.small:
-            return [_draw(random, _SMALL) for _ in self._each]
-        sizes = [_draw(random, _QUANTILES) for _ in self._each]
+            return [_draw(random, _SMALL) for _ in range(self.files)]
+        sizes = [_draw(random, 100) for _ in range(self.files)]
         rest = self.bytes - sum(sizes)
         if rest <= 0:
             return [max(1, size * self.bytes // sum(sizes)) for size in sizes]
@@ -51,10 +59,6 @@ class Layer:
         for index, weight in zip(chosen, weights, strict=True):
             sizes[index] += int(rest * weight / sum(weights))
         return sizes
-
-    @property
-    def _each(self) -> Iterator[int]:
-        return iter(range(self.files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,19 @@ class Shape:
 def _mb(*sizes: float) -> tuple[Layer, ...]:
     """Layers of so many MB, with a file for every 32 kB and a fifth as many empty entries."""
     return tuple(
-        Layer(int(size * 1e6), files := math.ceil(size * 1e6 / 32_000), files // 5) for size in sizes
+        Layer(int(size * 1e6), files := math.ceil(size * 1e6 / 32_000), files // 5)
+        for size in sizes
     )
 
 
-def _draw(random: Random, quantiles: tuple[int, ...]) -> int:
-    at = random.uniform(0, len(quantiles) - 1)
-    low, high = quantiles[int(at)], quantiles[min(int(at) + 1, len(quantiles) - 1)]
-    return int(low * (high / low) ** (at % 1))
+def _draw(random: Random, most: float) -> int:
+    """A size from among the lowest `most` percent."""
+    percent = random.uniform(0, most)
+    at = bisect.bisect_right(_PERCENTS, percent) - 1
+    after = min(at + 1, len(_PERCENTS) - 1)
+    step = _PERCENTS[after] - _PERCENTS[at]
+    part = (percent - _PERCENTS[at]) / step if step else 0.0
+    return int(_SIZES[at] * (_SIZES[after] / _SIZES[at]) ** part)
 
 
 _NONE = Layer()
@@ -98,7 +107,14 @@ _DOCUMENTED = (
     Image("debian", _mb(125.1)),
     Image(
         "jenkins",
-        (*_mb(44.3, 122.3), _NONE, *_mb(1.3, 270.0, 0.4), _NONE, *_mb(0.3, 79.4, 65.4), *(_NONE,) * 9),
+        (
+            *_mb(44.3, 122.3),
+            _NONE,
+            *_mb(1.3, 270.0, 0.4),
+            _NONE,
+            *_mb(0.3, 79.4, 65.4),
+            *(_NONE,) * 9,
+        ),
         "debian",
     ),
     Image(
@@ -131,7 +147,10 @@ SHAPES = {
         ),
     ),
     "deep": Shape("one image of 120 layers, 0.6 GB", (Image("deep", _mb(*[5.0] * 120)),)),
-    "empty": Shape("500 layers without data, in one line", (Image("empty", (_NONE,) * 500),)),
+    "empty": Shape(
+        "500 layers without data, in four lines of 125",
+        tuple(Image(f"empty-{number}", (_NONE,) * 125) for number in range(4)),
+    ),
     "million": Shape(
         "1,000,000 entries in one layer",
         (Image("million", (Layer(40_000_000, 20_000, 980_000, small=True),)),),

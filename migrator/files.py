@@ -34,7 +34,10 @@ def read_file(path: Path, limit: int) -> bytes | None:
     try:
         fd = open_regular(path)
         with open(fd, "rb") as file:
-            content = file.read(limit + 1)
+            # No more than there is: a buffer of the limit's size for every small file
+            # leaves the process, after some ten thousand, without mappings to give out.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(min(size, limit) + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from migrator.state.space import Space
 
 @dataclass(slots=True)
 class Hashed:
-    """Layers by v1 ID: the hashed ones, their records and workers, and those that failed."""
+    """Layers by v1 ID: the hashed ones, their records and workers, and those that failed.
+
+    `begun` is when a worker took on a layer, in seconds since the first one did.
+    """
 
     layers: dict[str, HashedLayer] = field(default_factory=dict)
     records: dict[str, Path] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
     failed: dict[str, MigratorError] = field(default_factory=dict)
 
 
@@ -45,10 +50,12 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
         known = journal.layers()
         tasks = [dataclasses.replace(task, known=known.get(task.v1_id)) for task in plan.tasks]
         progress.begin("hashing", len(tasks), plan.size)
+        start = time.perf_counter()
         for event in pool.run(tasks):
             v1_id = event.task.v1_id
             match event:
                 case Started():
+                    hashed.begun[v1_id] = time.perf_counter() - start
                     progress.started(v1_id)
                 case Progressed(amount=amount):
                     progress.advanced(amount)

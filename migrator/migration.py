@@ -112,6 +112,7 @@ def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:
             size=layer.digest.size,
             tar_bytes=layer.digest.tar_bytes,
             files=layer.digest.files,
+            begun=hashed.begun[v1_id],
             seconds=layer.seconds,
             worker=hashed.workers[v1_id],
             method=str(layer.method),

@@ -41,7 +41,7 @@ def pack(*lines: dict[str, Any]) -> bytes:
 
 
 def build(root: Path, images: int = 1) -> Path:
-    """An overlay store: images without parents, numbered from 0, a tag and a container of image 0."""
+    """An overlay store: images without parents, numbered from 0; a tag, a container of image 0."""
     for number in range(images):
         add_image(root, number)
     (root / "overlay" / CONTAINER).mkdir()

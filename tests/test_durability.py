@@ -15,7 +15,7 @@ import pytest
 from tests.crash.faults import run
 from tests.crash.scenarios import STORES_BUILT, prepare, scratch
 
-WRITES = ("write", "link", "end record")
+WRITES = ("write", "link", "mkdir", "end record")
 
 
 @pytest.fixture(params=STORES_BUILT)
@@ -48,8 +48,6 @@ class Replay:
                 self.dirty.discard(path)
             elif operation in WRITES:
                 self.dirty |= {path, path.parent}
-            elif operation == "mkdir":
-                self.dirty |= {path, path.parent}
             elif operation in ("rename", "unlink"):
                 self.dirty.add(path.parent)
             elif operation == "rmdir":
@@ -58,7 +56,7 @@ class Replay:
         assert not self.pending(self.root), "still to be flushed at the end"
 
     def check(self, target: Path) -> None:
-        """A rename to `target` comes next: from the stage, from what is saved, or from beside it."""
+        """A rename to `target` is next: from the stage, from what is saved, or from beside it."""
         if not target.is_relative_to(self.state):
             relative = target.relative_to(self.root)
             for source in (self.state / "stage" / relative, self.state / "saved" / relative):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from migrator.gojson import scan
 from migrator.gojson.strings import quote
@@ -51,11 +52,20 @@ def compact(raw: bytes) -> bytes:
     return _html.sub(lambda match: _HTML[match.group()], written)
 
 
-def encode_object(values: Mapping[str, bytes], *, sort: bool = True) -> bytes:
+def encode_object(
+    values: Mapping[str, bytes],
+    *,
+    sort: bool = True,
+    written: Mapping[str, bytes] = MappingProxyType({}),
+) -> bytes:
     """An object of these raw values, compacted; keys in the order of their UTF-8 bytes.
 
-    `sort=False` keeps the order of `values`. Raises GoJSONError for a value that is no JSON.
+    `sort=False` keeps the order of `values`. `written` are values that Marshal's writing is
+    past already, and that stand in place of those of the same keys. Raises GoJSONError for
+    a value that is no JSON.
     """
+    compacted = {key: compact(value) for key, value in values.items() if key not in written}
+    compacted |= written
     # Python compares text by code point, and UTF-8 bytes have the same order.
-    keys = sorted(values) if sort else values
-    return b"{" + b",".join(quote(key) + b":" + compact(values[key]) for key in keys) + b"}"
+    keys = sorted(compacted) if sort else compacted
+    return b"{" + b",".join(quote(key) + b":" + compacted[key] for key in keys) + b"}"

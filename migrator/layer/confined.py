@@ -20,9 +20,7 @@ import posixpath
 import stat
 from pathlib import Path
 
-from migrator.layer.descent import Descent
-
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+from migrator.layer.descent import Descent, open_file
 
 # The kernel's own limit (MAXSYMLINKS).
 _MAX_LINKS = 40
@@ -42,6 +40,9 @@ class LayerDirectory:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._at = Descent(root)
+        # Where the last file was: the directory's path and its descriptor.
+        self._directory: bytes | None = b""
+        self._fd = self._at.fd
 
     def __enter__(self) -> LayerDirectory:
         return self
@@ -58,20 +59,23 @@ class LayerDirectory:
         ValueError for a name that no file can have.
         """
         directory, _, last = name.rpartition(b"/")
-        if directory != self._at.path or not last:
+        if directory != self._directory or not last:
             if not _is_clean(name):
                 return self.open(posixpath.normpath(b"/" + name).lstrip(b"/"))
+            self._directory = None
             try:
                 self._at.enter(directory)
             except OSError as error:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):
                     return self._open_through_links(name)
                 raise
-        fd = self._at.fd
-        status = os.lstat(last, dir_fd=fd)
+            self._directory, self._fd = directory, self._at.fd
+        status = os.lstat(last, dir_fd=self._fd)
+        if stat.S_ISREG(status.st_mode):
+            return open_file(last, self._fd), status
         if stat.S_ISLNK(status.st_mode):
             return self._open_through_links(name)
-        return _open_regular(last, fd, status), status
+        raise NotRegular(errno.EINVAL, "not a regular file")
 
     def _open_through_links(self, name: bytes) -> tuple[int, os.stat_result]:
         """The general way: every component looked at, every link read and followed inside."""
@@ -97,17 +101,13 @@ class LayerDirectory:
                     todo.extend(target.split(b"/")[::-1])
                 elif any(part not in (b"", b".") for part in todo):
                     at.down(component)
+                elif stat.S_ISREG(status.st_mode):
+                    return open_file(component, at.fd), status
                 else:
-                    return _open_regular(component, at.fd, status), status
+                    raise NotRegular(errno.EINVAL, "not a regular file")
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def _is_clean(name: bytes) -> bool:
     parts = name.split(b"/")
     return b"" not in parts and b"." not in parts and b".." not in parts
-
-
-def _open_regular(last: bytes, directory: int, status: os.stat_result) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotRegular(errno.EINVAL, "not a regular file")
-    return os.open(last, _FILE, dir_fd=directory)

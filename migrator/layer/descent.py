@@ -16,6 +16,9 @@ from types import TracebackType
 
 from migrator.errors import LayerError
 
+# Reading leaves no trace: a new access time for each file would cost as much as opening it.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FILE_UNTOUCHED = _FILE | os.O_NOATIME
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Descriptors one descent may hold; a process walks two trees at a time, and 1024 is a usual limit.
@@ -99,6 +102,18 @@ class Descent:
                     raise OSError(errno.ESTALE, "the directory was moved meanwhile")
         finally:
             os.close(below)
+
+
+def open_file(name: bytes, directory: int) -> int:
+    """Open the file `name` below the descriptor `directory`; no link is followed.
+
+    That it is a regular file is for the caller to know before. Raises OSError.
+    """
+    try:
+        return os.open(name, _FILE_UNTOUCHED, dir_fd=directory)
+    except PermissionError:
+        # Only its owner, or root, may leave the access time alone.
+        return os.open(name, _FILE, dir_fd=directory)
 
 
 def unreadable(path: bytes, error: OSError) -> LayerError:

@@ -17,9 +17,7 @@ from migrator.errors import LayerError
 from migrator.layer import tarheader
 from migrator.layer.capability import capability_of, capability_of_open
 from migrator.layer.changes import Change, ChangeKind, whiteout_of
-from migrator.layer.descent import Descent, unreadable
-
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+from migrator.layer.descent import Descent, open_file, unreadable
 
 _TYPES = {
     stat.S_IFREG: tarheader.REGULAR,
@@ -119,7 +117,7 @@ class _Writer:
 
     def _with_content(self, path: bytes, name: bytes, status: os.stat_result) -> None:
         size = status.st_size
-        fd = os.open(name, _FILE, dir_fd=self._at.fd)
+        fd = open_file(name, self._at.fd)
         try:
             capability = capability_of_open(fd)
             self._header(path, status, tarheader.REGULAR, b"", size, capability)

@@ -15,7 +15,6 @@ import binascii
 import gzip
 import os
 import posixpath
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -50,8 +49,9 @@ _BUCKET = 1 << 18
 _SEGMENT = 2
 _FILE = 1
 
-# What Go's filepath.Clean would change: an empty, `.` or `..` component, but for a final slash.
-_UNCLEAN = re.compile(rb"(?:^|/)(?:/|\.{1,2}(?:/|$)|$)")
+_SLASH = ord("/")
+# How a name ends that may not be clean; an empty one is not.
+_ENDS_UNCLEAN = (b".", b"/", b"")
 
 
 # A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64.
@@ -80,18 +80,35 @@ class Record:
         self._hashes = array("q")
 
     def __iter__(self) -> Iterator[bytes | FileEntry]:
+        # Every call here costs as much as a hundred bytes of hashing.
+        decode = pybase64.b64decode
         note = self._hashes.append
         for lines in self._parsed():
-            for line in lines:
-                kind = line.get("type")
-                if kind == _SEGMENT:
-                    if payload := line.get("payload"):
-                        yield _base64(payload)
-                elif kind == _FILE:
-                    name = _clean_name(line)
-                    note(hash(name))
-                    if (size := line.get("size", 0)) != 0:
-                        yield name, size, self._checksum(name, size, line)
+            try:
+                for line in lines:
+                    kind = line.get("type")
+                    if kind == _SEGMENT:
+                        if payload := line.get("payload"):
+                            yield decode(payload, None, True)
+                    elif kind == _FILE:
+                        name = line.get("name", "").encode()
+                        if (
+                            name[-1:] in _ENDS_UNCLEAN
+                            or name[0] == _SLASH
+                            or b"//" in name
+                            or b"./" in name
+                            or "name_raw" in line
+                        ):
+                            name = _clean_name(line)
+                        note(hash(name))
+                        if (size := line.get("size", 0)) != 0:
+                            checksum = decode(line["payload"], None, True)
+                            self._count(name, size, checksum)
+                            yield name, size, int.from_bytes(checksum, "big")
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise RecordError(
+                    f"the record has a name or payload that is none ({error})"
+                ) from None
         self.entries = len(self._hashes)
         if self._repeats():
             repeated = self._first_repeated_name()
@@ -105,16 +122,14 @@ class Record:
                 if line.get("type") == _FILE:
                     yield _clean_name(line)
 
-    def _checksum(self, name: bytes, size: Any, line: dict[str, Any]) -> int:
-        """Count a file with content and return its CRC-64, if size and checksum are sound."""
+    def _count(self, name: bytes, size: Any, checksum: bytes) -> None:
+        """Count a file with content, if its size and checksum are sound."""
         if type(size) is not int or size < 0:
             raise RecordError(f"the record gives {os.fsdecode(name)!r} the size {size!r}")
-        self.files += 1
-        self.size += size
-        checksum = _base64(line.get("payload"))
         if len(checksum) != 8:
             raise RecordError(f"the record has no checksum for {os.fsdecode(name)!r}")
-        return int.from_bytes(checksum, "big")
+        self.files += 1
+        self.size += size
 
     def _parsed(self) -> Iterator[list[dict[str, Any]]]:
         """The record's lines, some hundred at a time."""
@@ -200,8 +215,9 @@ def _clean_name(line: dict[str, Any]) -> bytes:
         if type(text) is not str:
             raise RecordError("the record has a name that is no text")
         name = text.encode()
-    if _UNCLEAN.search(name) is None:
-        return name
-    name = posixpath.normpath(name)
     # normpath keeps two leading slashes, Clean does not.
-    return name[1:] if name.startswith(b"//") else name
+    return (
+        b"/" + posixpath.normpath(name).lstrip(b"/")
+        if name[:1] == b"/"
+        else posixpath.normpath(name)
+    )

@@ -59,6 +59,14 @@ class LayerTask:
     size: int
     known: HashedLayer | None = None
 
+    @property
+    def record_size(self) -> int | None:
+        """Bytes of the layer's record, which tell how many files it has; None without one."""
+        try:
+            return self.record.stat().st_size if self.record is not None else None
+        except OSError:
+            return None
+
     def record_of(self, layer: HashedLayer) -> Path:
         """The record that rebuilds the tar of this task's result."""
         if layer.method is Method.RECORD and self.record is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from migrator.errors import ExitCode
 from migrator.host import Host, usable_cpus
 from migrator.planning import Plan
-from migrator.report.estimate import core_rate, hashing_seconds
+from migrator.report.model import Load, Speed
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.report.summary import SCHEMA
 from migrator.text import printable, quantity
@@ -18,17 +18,18 @@ from migrator.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A plan and the time it would take here: `rate` is what a core hashes in bytes a second."""
+    """A plan and the time it would take here, with files that the page cache holds."""
 
     plan: Plan
     host: Host
     workers: int
-    rate: float
+    speed: Speed
 
     @classmethod
     def of(cls, plan: Plan, workers: int | None) -> Preview:
         """Measure this host for `plan`."""
-        return cls(plan, Host.here(plan.root.path), workers or usable_cpus(), core_rate())
+        host = Host.here(plan.root.path)
+        return cls(plan, host, workers or usable_cpus(), Speed.here(host.cpus))
 
     @property
     def exit_code(self) -> ExitCode:
@@ -38,17 +39,19 @@ class Preview:
 
     @property
     def seconds(self) -> float:
-        """Estimated time for the layers that have a record."""
-        return self._seconds(with_record=True)
+        """Estimated time of the hashing phase."""
+        return self._seconds(self._loads())
 
     @property
     def seconds_recomputed(self) -> float:
-        """Estimated time for the layers whose diff has to be made anew."""
-        return self._seconds(with_record=False)
+        """How much longer it is for the layers whose diff has to be made anew."""
+        return self.seconds - self._seconds([x for x in self._loads() if not x.recomputed])
 
-    def _seconds(self, *, with_record: bool) -> float:
-        sizes = [t.size for t in self.plan.tasks if (t.record is not None) is with_record]
-        return hashing_seconds(sizes, self.workers, self.rate)
+    def _seconds(self, loads: list[Load]) -> float:
+        return self.speed.seconds(loads, self.workers) if loads else 0.0
+
+    def _loads(self) -> list[Load]:
+        return [Load.estimated(task.size, task.record_size) for task in self.plan.tasks]
 
     def as_json(self) -> dict[str, Any]:
         """The document that `--json` prints."""
@@ -70,8 +73,8 @@ class Preview:
             "bytes_to_hash": plan.size,
             "tags": len(plan.references),
             "containers": len(plan.containers),
-            "core_bytes_per_second": self.rate,
-            "estimated_seconds": self.seconds + self.seconds_recomputed,
+            "core_bytes_per_second": self.speed.hashing,
+            "estimated_seconds": self.seconds,
             "estimated_seconds_without_record": self.seconds_recomputed,
             "problems": problems_as_json(plan.problems),
         }
@@ -94,8 +97,9 @@ class Preview:
         yield f"  containers  {len(plan.containers)}"
         yield f"  to hash     {quantity(plan.size)}"
         yield (
-            f"  estimate    {self.seconds + self.seconds_recomputed:.1f} s with"
-            f" {self.workers} workers ({quantity(self.rate)}/s a core; disk speed not counted)"
+            f"  estimate    {self.seconds:.1f} s with"
+            f" {self.workers} workers ({quantity(self.speed.hashing)}/s a core;"
+            " disk speed not counted)"
         )
         if without:
             yield f"              {self.seconds_recomputed:.1f} s of it for layers without a record"

@@ -14,7 +14,9 @@ from typing import Any
 
 from migrator.errors import ExitCode, Problem
 from migrator.host import Host
+from migrator.report.model import Speed
 from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.timing import HashingTime
 from migrator.text import printable, quantity
 from migrator.version import __version__
 
@@ -44,7 +46,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """One layer's line in the report; `chain_id` is None when its image was not migrated."""
+    """One layer's line in the report; `chain_id` is None when its image was not migrated.
+
+    `begun` is in seconds since hashing began, `seconds` what hashing it took.
+    """
 
     v1_id: str
     diff_id: str
@@ -52,6 +57,7 @@ class LayerRow:
     size: int
     tar_bytes: int
     files: int
+    begun: float
     seconds: float
     worker: int
     method: str
@@ -100,8 +106,22 @@ class Summary:
         """Tar bytes hashed in this run."""
         return sum(layer.tar_bytes for layer in self.layers if not layer.kept)
 
+    @property
+    def hashing_time(self) -> HashingTime | None:
+        """Where the time of the hashing phase went; None when nothing was hashed.
+
+        Measures this host, once in a run.
+        """
+        seconds = self.timings.seconds.get("hash", 0.0)
+        hashed = [layer for layer in self.layers if not layer.kept]
+        if not hashed or not seconds:
+            return None
+        workers = max(1, min(self.workers, len(hashed)))
+        return HashingTime.of(hashed, workers, seconds, Speed.here(self.host.cpus))
+
     def as_json(self) -> dict[str, Any]:
         """The document that `--report` writes."""
+        hashing_time = self.hashing_time
         hashing = self.timings.seconds.get("hash", 0.0)
         return {
             "schema": SCHEMA,
@@ -124,6 +144,7 @@ class Summary:
             "seconds": self.timings.total,
             "bytes_per_second": self.bytes / hashing if hashing else None,
             "phases": self.timings.seconds,
+            "hashing": None if hashing_time is None else hashing_time.as_json(),
             "layers": [layer.as_json() for layer in self.layers],
             "problems": problems_as_json(self.problems),
         }
@@ -153,6 +174,9 @@ class Summary:
             f" {sum(layer.files for layer in hashed)} files"
             f" in {hashing:.2f} s with {self.workers} workers{rate}"
         )
+        hashing_time = self.hashing_time
+        if hashing_time is not None:
+            yield from hashing_time.lines()
         if kept:
             yield f"  kept        {kept} layers hashed by an earlier run"
         remade = [layer for layer in self.layers if layer.method == "recomputed"]

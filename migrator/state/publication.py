@@ -115,10 +115,9 @@ def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
 
 def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
     """Names in a staged directory, in the order in which they are published."""
-    rank = {name: position for position, name in enumerate(order)}
     with disk.operation("list", directory):
         names = os.listdir(directory)
-    return sorted(names, key=lambda name: (rank.get(name, len(order)), name))
+    return sorted(names, key=lambda name: (_position(name, order), name))
 
 
 def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:
@@ -185,9 +184,16 @@ def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) 
             disk.flush(target.parent)
 
 
-def _undo_rank(entry: Entry) -> int:
-    top = entry.path.partition("/")[0]
-    return -_TOP_ORDER.index(top) if top in _TOP_ORDER else 1
+def _undo_rank(entry: Entry) -> tuple[int, int]:
+    """Sorts files in the reverse of the order in which they are published."""
+    top, *rest = entry.path.split("/")
+    # image/<driver>/<within>, containers/<ID>/<within>
+    within = rest[1] if len(rest) > 1 else ""
+    return -_position(top, _TOP_ORDER), -_position(within, _ORDER)
+
+
+def _position(name: str, order: tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _is_directory(path: Path) -> bool:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from legacy_fixtures.build import Container, Store, build, line
@@ -31,13 +32,15 @@ def soak(directory: Path, kills: int, chance: random.Random) -> int:
     build(Store("vfs", layers, records=False, containers=containers), built)
     original = snapshot(built)
     copy(built, expected)
-    migration.migrate(expected)
+    begun = time.monotonic()
+    assert _start("migrate", expected).wait() == 0
+    longest = time.monotonic() - begun
     reference = dump(expected, "vfs")
     copy(built, root)
     ended = killed = 0
     phases: dict[Phase, int] = {}
     for _ in range(kills):
-        if _killed(root, chance):
+        if _killed(root, chance, longest):
             killed += 1
         else:
             ended += 1
@@ -62,21 +65,23 @@ def soak(directory: Path, kills: int, chance: random.Random) -> int:
     return 0 if good else 1
 
 
-def _killed(root: Path, chance: random.Random) -> bool:
+def _killed(root: Path, chance: random.Random, longest: float) -> bool:
     """Run a command, kill it at a random moment; whether that was before its end."""
-    command = chance.choice(_COMMANDS)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "migrator", command, "-g", root, "--workers", "2", "-q"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = _start(chance.choice(_COMMANDS), root)
     pidfd = os.pidfd_open(process.pid)
     # The moment is what is random here; an end before it is noticed at once.
-    select.select([pidfd], [], [], chance.uniform(0.1, 1.2))
+    select.select([pidfd], [], [], chance.uniform(0, 1.2 * longest))
     os.close(pidfd)
     before_its_end = process.poll() is None
     if before_its_end:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return before_its_end
+
+
+def _start(command: str, root: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "migrator", command, "-g", root, "-q"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )

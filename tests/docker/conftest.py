@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ import pytest
 
 from tests.docker.daemon import Daemon
 from tests.docker.stores import DRIVERS, OF_EACH_DRIVER, Store, store_for_daemon
+
+REPOSITORY = Path(__file__).parents[2]
+PREPARED = REPOSITORY / ".venv" / "container-image"
+"""What `prepare`, beside this file, has fetched."""
+
+BASE = "migrator-base"
+IMAGE = "docker-store-migrator"
 
 Unpack = Callable[[str], Path]
 Golden = Callable[[str], dict[str, Any]]
@@ -28,17 +36,19 @@ class Served:
         return self.daemon.errors(besides=self.store.not_migrated())
 
 
-def _in_one_worker(names: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.xdist_group(f"{name}")) for name in names]
+def in_one_worker(names: Iterable[str]) -> list[Any]:
+    """Parameters for `running`: all tests of a store in the same process."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
-@pytest.fixture(scope="session", params=_in_one_worker(tuple(DRIVERS)))
-def _running(
+@pytest.fixture(scope="session", params=in_one_worker(DRIVERS))
+def running(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     store: Unpack,
     golden: Golden,
 ) -> Iterator[Served]:
+    """The daemon that `served` gives out; it runs as long as there are tests of its store."""
     directory = tmp_path_factory.mktemp("served")
     with store_for_daemon(request.param, directory, store, golden) as copy:
         copy.migrate()
@@ -48,10 +58,10 @@ def _running(
 
 
 @pytest.fixture
-def served(_running: Served) -> Iterator[Served]:
+def served(running: Served) -> Iterator[Served]:
     """A migrated store with a daemon on it, to look at; the daemon has nothing to complain of."""
-    yield _running
-    assert _running.errors() == []
+    yield running
+    assert running.errors() == []
 
 
 @pytest.fixture(params=OF_EACH_DRIVER)
@@ -63,3 +73,28 @@ def private(
         daemon = Daemon(copy.root, copy.driver)
         yield Served(copy, daemon)
         daemon.remove()
+
+
+def clone(directory: Path) -> Path:
+    """A copy of this repository below `directory`, as if freshly cloned."""
+    left_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "*.egg-info")
+    copy = directory / "clone"
+    shutil.copytree(REPOSITORY, copy, ignore=left_out, symlinks=True)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has migrator's image, built without a registry or a network."""
+    directory = tmp_path_factory.mktemp("engine")
+    context = clone(directory)
+    shutil.copytree(PREPARED / "wheelhouse", context / "wheelhouse")
+    root = directory / "root"
+    root.mkdir()
+    with Daemon(root, "overlay2") as daemon:
+        daemon.docker("import", PREPARED / "base.tar", BASE)
+        build = ["build", "--network", "none", "--build-arg", f"BASE={BASE}", "--tag", IMAGE]
+        daemon.docker(*build, context)
+        yield daemon
+    daemon.remove()
+    shutil.rmtree(root)

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.docker.conftest import Served
+import pytest
+
+from tests.docker.conftest import Served, in_one_worker
 from tests.docker.daemon import Daemon, poll
+from tests.docker.stores import OF_EACH_DRIVER
 from tests.docker.trees import tree
 
-# Builtins of the stores' shell: it waits at a named pipe.
+# The stores' shell, and how it waits at a named pipe with its builtins.
 _WAIT = ".wait"
+_SHELL = "966578ea311c3809f1b4b9465481598835b8c4936c2faedca9b1f640b4be3c87"
 _WAITING = ["-c", f"fifo /{_WAIT}; cat /{_WAIT}"]
 
 
+@pytest.mark.parametrize("running", in_one_worker(OF_EACH_DRIVER), indirect=True)
 def test_containers_of_every_image_see_its_files(served: Served, tmp_path: Path) -> None:
     """From inside, where the image has a shell; else as `docker export` gives them."""
     ran = 0
     for image_id in served.store.image_ids:
         image = served.store.tree(image_id)
-        if os.access(image / "bin/sh", os.X_OK):
+        if _has_shell(image):
             ran += 1
             _check_running(served, image_id, image)
         else:
             _check_exported(served, image_id, image, tmp_path / image_id)
-    assert ran >= len(served.store.image_ids) - 2
+    assert ran >= len(served.store.image_ids) - 3
+
+
+def _has_shell(image: Path) -> bool:
+    """Whether the stores' shell is there, undamaged: some trees were changed at random."""
+    try:
+        return hashlib.sha256((image / "bin/sh").read_bytes()).hexdigest() == _SHELL
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _check_running(served: Served, image_id: str, image: Path) -> None:
@@ -51,9 +65,9 @@ def _check_exported(served: Served, image_id: str, image: Path, directory: Path)
         archive = directory.with_suffix(".tar")
         daemon.docker("export", "--output", archive, container)
         directory.mkdir()
+        extract = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
         subprocess.run(
-            ["tar", "-C", directory, "--numeric-owner", "-xpf", archive],
-            check=True,
+            [*extract, "--warning=no-timestamp", "-C", directory, "-xpf", archive], check=True
         )
         made = _made_by_docker(daemon, image_id, image)
         assert tree(directory, besides=made) == tree(image, besides=made), image_id

@@ -26,21 +26,24 @@ def main() -> int:
             found = replay(name, files)
             print(found or "nothing wrong")
             return int(found is not None)
-        names = arguments.only or [*PARSERS]
-        results = [
-            run(name, count, arguments.seed) for name, count in _shares(names, arguments.inputs)
-        ]
+        return _run_all(_shares(arguments.only or [*PARSERS], arguments.inputs), arguments)
     finally:
         clean_up()
+
+
+def _run_all(shares: list[tuple[str, int]], arguments: argparse.Namespace) -> int:
+    found = False
     print(f"{'parser':14}{'inputs':>10}{'refused':>10}{'seconds':>9}  findings")
-    for result in results:
+    for name, count in shares:
+        result = run(name, count, arguments.seed)
         print(
-            f"{result.parser:14}{result.inputs:10}{result.refused:10}{result.seconds:9.1f}"
-            f"  {len(result.findings)}"
+            f"{name:14}{count:10}{result.refused:10}{result.seconds:9.1f}  {len(result.findings)}",
+            flush=True,
         )
         _save(result, arguments.save)
-    print(f"{sum(result.inputs for result in results)} inputs, seed {arguments.seed}")
-    return int(any(result.findings for result in results))
+        found = found or bool(result.findings)
+    print(f"{sum(count for _, count in shares)} inputs, seed {arguments.seed}")
+    return int(found)
 
 
 def _shares(names: list[str], inputs: int) -> list[tuple[str, int]]:
