@@ -88,6 +88,7 @@ def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> 
             result.problems.append(Problem(about, image.v1_id, shown(str(error)), error.hint))
     stores.images.finish()
     stores.distribution.finish()
+    result.problems += stores.distribution.problems
     return done
 
 
@@ -212,7 +213,7 @@ def _links(
             if child in migrated:
                 wanted.append(f"/{migrated[child].name}:{alias}")
             else:
-                reason = f"linked as {shown(alias)} to container {shown(child)}, not migrated"
+                reason = f"linked as {shown(alias)!r} to container {shown(child)}, not migrated"
                 result.problems.append(Problem(Subject.LINK, container.shown, reason))
         try:
             hostconfig = containerconfig.with_links(container.hostconfig, wanted)

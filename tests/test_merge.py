@@ -86,3 +86,15 @@ def test_a_migration_that_docker_left_half_done_is_completed(built: Built) -> No
 
     recovery.rollback(built.root)
     assert snapshot(built.root) == before
+
+
+def test_damaged_digest_record_stays_and_costs_no_image(built: Built) -> None:
+    path = f"distribution/v2metadata-by-diffid/{built.diff_ids[0].replace(':', '/')}"
+    record = built.root / "image/overlay" / path
+    record.write_text('{"not": "a list"')
+
+    run = migrator("migrate", "-g", built.root, "--progress", "none")
+
+    assert f"{path} is damaged" in run.stdout
+    assert record.read_text() == '{"not": "a list"'
+    assert set(dump(built.root, "overlay")["id_map"]) == set(built.v1_ids)

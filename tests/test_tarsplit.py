@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import json
@@ -98,9 +99,7 @@ def test_name_that_is_not_utf8(layer: Path, tmp_path: Path) -> None:
         ([["type", 1]], "no object"),
     ],
 )
-def test_useless_record_says_why(
-    layer: Path, tmp_path: Path, lines: list[Any], said: str
-) -> None:
+def test_useless_record_says_why(layer: Path, tmp_path: Path, lines: list[Any], said: str) -> None:
     record = write(tmp_path / "record", raw(b"header"), *lines)
     with pytest.raises(RecordError) as caught:
         digest_record(record, layer)
@@ -187,3 +186,17 @@ def test_memory_does_not_grow_with_the_record(tmp_path: Path) -> None:
     entries, kilobytes = map(int, run.stdout.split())
     assert entries == 1_000_000
     assert kilobytes < 60_000
+
+
+def test_failing_disk_is_no_fault_of_the_record(
+    layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = write(tmp_path / "record", raw(b"header"))
+
+    def fail(path: Path) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr("migrator.layer.tarsplit.open_regular", fail)
+    with pytest.raises(LayerError, match="Input/output") as caught:
+        digest_record(record, layer)
+    assert not isinstance(caught.value, RecordError)

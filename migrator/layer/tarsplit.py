@@ -27,7 +27,7 @@ import pybase64
 from isal import igzip
 from isal.igzip_lib import IsalError
 
-from migrator.errors import FormatError, RecordError
+from migrator.errors import FormatError, LayerError, RecordError
 from migrator.files import open_regular
 
 # What is decompressed, and parsed, at a time: little enough for a core's second-level
@@ -169,8 +169,14 @@ class Record:
             raise RecordError(f"the record is damaged ({error})") from None
         except FormatError as error:
             raise RecordError(f"the record {error.message}") from None
+        except FileNotFoundError:
+            raise RecordError("the record is gone") from None
         except OSError as error:
-            raise RecordError(f"the record cannot be read ({error.strerror or error})") from None
+            # A failing disk says nothing about the record: no other diffID for that.
+            raise LayerError(
+                f"its tar-split record cannot be read ({error.strerror or error})",
+                subject=str(self.path),
+            ) from None
         if rest.strip():
             yield rest + b"\n"
 

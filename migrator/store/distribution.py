@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import orjson
 
-from migrator.errors import FormatError
+from migrator.errors import Problem, Subject
 from migrator.layer.identity import is_digest
 from migrator.state.staging import Staging
 
@@ -17,12 +17,16 @@ _MOST = 50
 
 
 class Distribution:
-    """Collects (diffID, blob digest) pairs and stages the records, on top of those there are."""
+    """Collects (diffID, blob digest) pairs and stages the records, on top of those there are.
+
+    A record that is there but damaged stays as it is, and is one of `problems`.
+    """
 
     def __init__(self, staging: Staging, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/distribution"
-        self._by_diff_id: dict[str, list[dict[str, str]]] = {}
+        self.problems: list[Problem] = []
+        self._by_diff_id: dict[str, list[dict[str, str]] | None] = {}
         self._by_digest: dict[str, str] = {}
 
     def add(self, diff_id: str, digest: str) -> None:
@@ -30,14 +34,18 @@ class Distribution:
         if not is_digest(digest):
             return
         metadata = {"Digest": digest, "SourceRepository": ""}
-        known = self._by_diff_id.setdefault(diff_id, self._existing(diff_id))
-        known[:] = [*(entry for entry in known if entry != metadata), metadata][-_MOST:]
-        self._by_digest[digest] = diff_id
+        if diff_id not in self._by_diff_id:
+            self._by_diff_id[diff_id] = self._existing(diff_id)
+        known = self._by_diff_id[diff_id]
+        if known is not None:
+            known[:] = [*(entry for entry in known if entry != metadata), metadata][-_MOST:]
+            self._by_digest[digest] = diff_id
 
     def finish(self) -> None:
         """Stage the records."""
         for diff_id, known in self._by_diff_id.items():
-            self._put(self._diff_id_path(diff_id), orjson.dumps(known))
+            if known is not None:
+                self._put(self._diff_id_path(diff_id), orjson.dumps(known))
         for digest, diff_id in self._by_digest.items():
             path = f"{self._base}/diffid-by-digest/{digest.replace(':', '/')}"
             if not self._staging.present(path):
@@ -46,21 +54,23 @@ class Distribution:
     def _diff_id_path(self, diff_id: str) -> str:
         return f"{self._base}/v2metadata-by-diffid/{diff_id.replace(':', '/')}"
 
-    def _existing(self, diff_id: str) -> list[dict[str, str]]:
+    def _existing(self, diff_id: str) -> list[dict[str, str]] | None:
         path = self._diff_id_path(diff_id)
         raw = self._staging.current(path)
         if raw is None:
             return []
         try:
             known = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise FormatError(f"not valid JSON ({error.msg})", subject=path) from None
-        if not isinstance(known, list) or not all(
+        except orjson.JSONDecodeError:
+            known = None
+        if isinstance(known, list) and all(
             isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
             for entry in known
         ):
-            raise FormatError("not a list of digests", subject=path)
-        return known
+            return known
+        reason = f"{path} is damaged, and left as it is"
+        self.problems.append(Problem(Subject.DIGEST, diff_id, reason, fatal=False))
+        return None
 
     def _put(self, path: str, data: bytes) -> None:
         current = self._staging.current(path)

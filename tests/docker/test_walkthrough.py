@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -86,7 +87,7 @@ def test_on_the_old_host_and_back(
             + _PROBE
             + blocks("Back, on the old host"),
             place,
-            {**environment, "CONTAINER": _CONTAINER, "TEMPORARY": f"{tmp_path}/temporary"},
+            {**environment, "CONTAINER": _CONTAINER},
         )
     (PREPARED / "walk-through.txt").write_text(transcript)
 
@@ -106,8 +107,17 @@ def test_on_the_old_host_and_back(
     assert dump(root, "overlay") == golden(_NAME)
 
 
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Path]:
+    """A mount point; nothing stays mounted."""
+    point = tmp_path / "mount"
+    yield point
+    if point.is_mount():
+        subprocess.run(["umount", point], check=True)
+
+
 def test_with_the_disk_in_another_machine_and_back(
-    store_copy: StoreCopy, golden: Golden, tmp_path: Path
+    mount: Path, store_copy: StoreCopy, golden: Golden, tmp_path: Path
 ) -> None:
     root = store_copy(_NAME)
     disk = tmp_path / "disk"
@@ -117,8 +127,7 @@ def test_with_the_disk_in_another_machine_and_back(
     on_disk.mkdir(parents=True)
     root.rename(on_disk / "docker")
     subprocess.run(["mkfs.ext4", "-q", "-d", tmp_path / "content", disk], check=True)
-    mount, venv = tmp_path / "mount", tmp_path / "venv"
-    environment = {"DISK": str(disk), "MOUNT": str(mount), "VENV": str(venv)}
+    environment = {"DISK": str(disk), "MOUNT": str(mount), "VENV": str(tmp_path / "venv")}
     there, back = (
         blocks("With the disk in another machine"),
         blocks("Back, with the disk in another machine"),
@@ -178,6 +187,7 @@ def host(directory: Path, root: Path) -> Iterator[dict[str, str]]:
     old, new = Daemon(old_root, "overlay"), Daemon(root)
     # What both have in common.
     socket, pid = directory / "docker.sock", directory / "docker.pid"
+    temporary = directory / "temporary"
     bin_directory = directory / "bin"
     bin_directory.mkdir(exist_ok=True)
     init = textwrap.dedent(
@@ -202,11 +212,16 @@ def host(directory: Path, root: Path) -> Iterator[dict[str, str]]:
         with old:
             socket.symlink_to(old.socket)
             pid.symlink_to(old.pidfile)
-            yield {"DOCKER_HOST": f"unix://{socket}", "DATA_ROOT": str(root)}
+            yield {
+                "DOCKER_HOST": f"unix://{socket}",
+                "DATA_ROOT": str(root),
+                "TEMPORARY": str(temporary),
+            }
     finally:
-        if new.pidfile.exists():
-            os.kill(int(new.pidfile.read_text()), 15)
-            poll(lambda: not new.pidfile.exists(), "the new daemon's end")
+        for left_running in (new.pidfile, temporary / "pid"):
+            if left_running.exists():
+                os.kill(int(left_running.read_text()), signal.SIGTERM)
+                poll(lambda file=left_running: not file.exists(), "a daemon's end")
         old.remove()
         new.remove()
 
@@ -215,7 +230,5 @@ def host(directory: Path, root: Path) -> Iterator[dict[str, str]]:
 def _mounted(disk: Path, point: Path) -> Iterator[None]:
     point.mkdir(exist_ok=True)
     subprocess.run(["mount", disk, point], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", point], check=True)
+    yield
+    subprocess.run(["umount", point], check=True)
