@@ -19,7 +19,7 @@ from tests.command import migrator
 MEMORY = 1 << 30
 """Bytes of address space that each process of a run may take."""
 
-SECONDS = 120
+SECONDS = 240
 
 CONTAINER = "c0" * 32
 _CONTENT = b"content of a file"

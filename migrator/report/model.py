@@ -46,7 +46,7 @@ class Costs:
 
 
 # As `python -m bench hosts` fitted them on two cores of an EPYC 9004.
-COSTS = Costs(byte=1.13, file=3.0, file_recomputed=7.0, layer=120.0, fixed=0.02)
+COSTS = Costs(byte=1.13, file=3.3, file_recomputed=7.0, layer=100.0, fixed=0.02)
 
 
 @dataclass(frozen=True, slots=True)
