@@ -12,7 +12,7 @@ from pathlib import Path
 
 from migrator import disk
 from migrator.hashing import hash_layers
-from migrator.host import Host, usable_cpus
+from migrator.host import Host, default_workers
 from migrator.layer.task import HashedLayer
 from migrator.legacy.root import open_root
 from migrator.migration import failures, layer_rows, record_faults
@@ -48,7 +48,7 @@ def checksums(
     with timings.phase("read"):
         root = open_root(Path(data_root), driver, storage_opts)
     state = StateDirectory(root.path)
-    workers = usable_cpus() if workers is None else workers
+    workers = default_workers() if workers is None else workers
     with lock.exclusive(root.path):
         with timings.phase("plan"):
             progress.phase("planning")

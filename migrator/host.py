@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 from migrator.mountinfo import join, mount_of, read_mounts, relative
 
 _ROOT = Path("/")
+
+# Bytes that a worker, and the process that directs them, take up at most for an
+# ordinary store; what they share is counted with each.
+_WORKER_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,12 @@ def usable_cpus(root: Path = _ROOT) -> int:
         if len(limit) == 2 and limit[0].isdigit() and limit[1].isdigit() and int(limit[1]):
             cpus = min(cpus, -(-int(limit[0]) // int(limit[1])))
     return max(cpus, 1)
+
+
+def default_workers(root: Path = _ROOT) -> int:
+    """Worker processes to start when nobody says how many: one a usable CPU, if memory allows."""
+    affordable = (memory_limit(root) or sys.maxsize) // _WORKER_MEMORY - 1
+    return max(min(usable_cpus(root), affordable), 1)
 
 
 def total_memory(root: Path = _ROOT) -> int:

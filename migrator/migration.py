@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migrator.errors import DaemonRunning, MigratorError, Problem, Subject
 from migrator.hashing import Hashed, hash_layers
-from migrator.host import Host, usable_cpus
+from migrator.host import Host, default_workers
 from migrator.legacy.daemon import find_daemon
 from migrator.legacy.root import open_root
 from migrator.planning import Plan, make_plan
@@ -49,7 +49,7 @@ def migrate(
         str(root.path),
         root.driver_name,
         Host.here(root.path),
-        usable_cpus() if workers is None else workers,
+        default_workers() if workers is None else workers,
         timings,
     )
     with lock.exclusive(root.path):

@@ -199,8 +199,13 @@ class JsonProgress(Progress):
         self._tell("note", text=printable(text))
 
     def _tell(self, event: str, **values: object) -> None:
-        line = orjson.dumps({"time": round(time.time(), 3), "event": event, **values})
-        print(line.decode(), file=self._stream, flush=True)
+        print_event(self._stream, event, **values)
+
+
+def print_event(stream: TextIO, event: str, **values: object) -> None:
+    """Write one event as a JSON line."""
+    line = orjson.dumps({"time": round(time.time(), 3), "event": event, **values})
+    print(line.decode(), file=stream, flush=True)
 
 
 def make_progress(way: str, stream: TextIO | None = None) -> Progress:

@@ -83,4 +83,6 @@ def rollback(data_root: Path, *, force: bool = False) -> str:
         state.remove()
     if phase is Phase.PREPARING:
         return f"Nothing had been published in {data_root}; what was prepared is removed"
+    if force:
+        return f"All that the migration added to {data_root} or replaced there is undone"
     return f"{data_root} is what it was before the migration"

@@ -114,9 +114,7 @@ def test_bad_metadata_costs_only_what_it_concerns(
 ) -> None:
     root = store_copy("docker-1.9.1-overlay")
     expected = golden("docker-1.9.1-overlay")["id_map"]
-    parents = {
-        v1_id: _parent((root / "graph" / v1_id / "json").read_text()) for v1_id in expected
-    }
+    parents = {v1_id: _parent((root / "graph" / v1_id / "json").read_text()) for v1_id in expected}
     leaves = sorted(set(expected) - set(parents.values()))
     broken, no_layer = leaves[0], leaves[1]
     (root / "graph" / broken / "json").write_text("{")

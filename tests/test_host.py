@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.host import Host, file_system_type, memory_limit, usable_cpus
+from migrator.host import Host, default_workers, file_system_type, memory_limit, usable_cpus
 
 MIB = 1 << 20
 
@@ -146,3 +146,9 @@ def test_this_host():
     assert found.cpus >= 1
     assert 0 < found.memory <= found.total_memory
     assert found.file_system != "unknown"
+
+
+@pytest.mark.parametrize(("memory", "workers"), [(64, 1), (200, 2), (512, 7), (4096, 8)])
+def test_workers_fit_into_the_memory(tmp_path: Path, memory: int, workers: int):
+    host(tmp_path, "0::/a\n", V2, **{"sys/fs/cgroup/a/memory.max": f"{memory * MIB}\n"})
+    assert default_workers(tmp_path) == workers

@@ -113,6 +113,16 @@ def test_progress_as_json_lines(store_copy: StoreCopy) -> None:
         "publishing",
     ]
     assert sum(e["event"] == "layer_done" for e in events) == 33
+    assert run.stdout == ""
+    assert (events[-1]["event"], events[-1]["images"], events[-1]["exit_code"]) == ("summary", 33, 3)
+
+
+def test_failure_as_a_json_line(tmp_path: Path) -> None:
+    run = migrator("migrate", "-g", tmp_path, "--progress", "json")
+    event = json.loads(run.stderr.splitlines()[-1])
+    assert (event["event"], event["exit_code"]) == ("error", run.returncode) == ("error", 1)
+    assert "no Docker store" in event["message"]
+    assert "-g" in event["hint"]
 
 
 def test_options_from_the_environment(store_copy: StoreCopy, tmp_path: Path) -> None:

@@ -36,9 +36,7 @@ def test_same_ids_at_any_path_and_time(
     results = []
     for place, time in ((root, "2016-02-29 12:00:00"), (other, "2031-07-01 23:59:59")):
         report = tmp_path / "report.json"
-        run = migrator(
-            "migrate", "-g", place, "-q", "--report", report, wrapper=("faketime", time)
-        )
+        run = migrator("migrate", "-g", place, "-q", "--report", report, wrapper=("faketime", time))
         assert run.returncode in (0, 3), run.stderr
         assert not [p for p in json.loads(report.read_text())["problems"] if p["about"] == "layer"]
         check = migrator("verify", "-g", place, "--progress", "none")

@@ -1,23 +1,22 @@
-"""The command line: one file a command, and the one place where errors become messages."""
+"""The command line: one file a command."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from migrator.cli.checksums import checksums
+from migrator.cli.failures import interrupted, on_signal, tell
 from migrator.cli.migrate import migrate
 from migrator.cli.plan import plan
 from migrator.cli.rollback import rollback
 from migrator.cli.status import status
 from migrator.cli.verify import verify
-from migrator.errors import ExitCode, Interrupted, MigratorError
-from migrator.text import printable
+from migrator.errors import ExitCode, MigratorError
 from migrator.version import __version__
 
 
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, on_signal)
     try:
         code = commands.main(arguments, prog_name="migrator", standalone_mode=False)
         return int(code or ExitCode.OK)
@@ -51,24 +50,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
-        return _tell(Interrupted("interrupted", hint=_GO_ON))
+        return tell(interrupted())
     except MigratorError as error:
-        return _tell(error)
+        return tell(error)
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody to tell.
         sys.stdout = None
         return ExitCode.FAILED
-
-
-_GO_ON = "what was done is kept: run the same command again to go on, or `migrator rollback`"
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(f"stopped by {signal.Signals(number).name}", hint=_GO_ON)
-
-
-def _tell(error: MigratorError) -> int:
-    print(printable(f"migrator: {error}"), file=sys.stderr)
-    if error.hint:
-        print(printable(f"migrator: {error.hint}"), file=sys.stderr)
-    return error.exit_code

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from migrator.errors import UsageError
+from migrator.cli.failures import interrupted, tell
+from migrator.errors import MigratorError, UsageError
 from migrator.progress import Progress, make_progress
 from migrator.report.writing import check_writable
 
@@ -35,6 +36,11 @@ class Work(Place):
     progress_way: str
     report: Path | None
     verbose: bool
+
+    @property
+    def tells_json(self) -> bool:
+        """Whether all that is said on standard error is to be JSON lines."""
+        return self.progress_way == "json"
 
     def progress(self) -> Progress:
         """What `--progress` and `--quiet` ask for."""
@@ -67,15 +73,21 @@ def work_options(command: Command) -> Command:
         verbose: bool,
         **others: Any,
     ) -> Any:
-        _check_storage_opts(storage_opt)
         target = Path(report) if report else None
-        if target is not None:
-            # Not only after hours of work.
-            check_writable(target)
         work = Work(
             Path(graph), storage_driver, storage_opt, quiet, workers, progress, target, verbose
         )
-        return command(work, **others)
+        try:
+            _check_storage_opts(storage_opt)
+            if target is not None:
+                # Not only after hours of work.
+                check_writable(target)
+            return command(work, **others)
+        except KeyboardInterrupt:
+            error: MigratorError = interrupted()
+        except MigratorError as raised:
+            error = raised
+        return tell(error, as_json=work.tells_json)
 
     return _with_options(gather, command, (*_PLACE, *_WORK))
 

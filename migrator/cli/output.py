@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 import orjson
 
 from migrator.cli.options import Work
+from migrator.progress import print_event
 from migrator.report.problems import problem_lines
 from migrator.report.summary import Summary
 from migrator.report.writing import write_report
 
 
 def finish(summary: Summary, work: Work) -> int:
-    """Print the closing summary, write the report, and give the exit code."""
+    """Print the closing summary, write the report, and give the exit code.
+
+    With `--progress json` the summary is the last event, the report without its layers.
+    """
+    document = summary.as_json()
     if work.report is not None:
-        write_report(work.report, summary.as_json())
+        write_report(work.report, document)
+    if work.tells_json:
+        del document["layers"]
+        print_event(sys.stderr, "summary", **document)
+        return summary.exit_code
     if work.verbose:
         for row in summary.layers:
             click.echo(

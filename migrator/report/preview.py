@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import ExitCode
-from migrator.host import Host, usable_cpus
+from migrator.host import Host, default_workers
 from migrator.planning import Plan
 from migrator.report.model import Load, Speed
 from migrator.report.problems import problem_lines, problems_as_json
@@ -29,7 +29,7 @@ class Preview:
     def of(cls, plan: Plan, workers: int | None) -> Preview:
         """Measure this host for `plan`."""
         host = Host.here(plan.root.path)
-        return cls(plan, host, workers or usable_cpus(), Speed.here(host.cpus))
+        return cls(plan, host, workers or default_workers(), Speed.here(host.cpus))
 
     @property
     def exit_code(self) -> ExitCode:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from migrator.errors import DataRootError, DriverError, Subject
-from migrator.host import usable_cpus
+from migrator.host import default_workers
 from migrator.progress import Progress
 from migrator.state.manifest import Manifest
 from migrator.verification.containers import Surroundings, check_containers
@@ -80,7 +80,7 @@ def verify(
             findings.add(Subject.ROOT, path, path, reason)
         bytes_read = files.bytes_read
     if not quick:
-        count = usable_cpus() if workers is None else workers
+        count = default_workers() if workers is None else workers
         bytes_read += _read_layers(data_root, layout, layers, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
