@@ -114,7 +114,8 @@ def test_progress_as_json_lines(store_copy: StoreCopy) -> None:
     ]
     assert sum(e["event"] == "layer_done" for e in events) == 33
     assert run.stdout == ""
-    assert (events[-1]["event"], events[-1]["images"], events[-1]["exit_code"]) == ("summary", 33, 3)
+    last = events[-1]
+    assert (last["event"], last["images"], last["exit_code"]) == ("summary", 33, 3)
 
 
 def test_failure_as_a_json_line(tmp_path: Path) -> None:
