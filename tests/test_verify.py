@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import DataRootError, DriverError, ExitCode
-from migrator.layer.tarsplit import FileEntry, Record
+from migrator.layer.tarsplit import Record
 from migrator.progress import Progress
 from migrator.verification import verify
 from tests.verify_roots import GoldenRoot, build
@@ -122,7 +122,7 @@ def test_a_flipped_byte_in_any_recorded_file_is_named(golden_root: Build) -> Non
     for chain, layer in root.golden["layers"].items():
         directory = root.path / "aufs" / "diff" / layer["cache-id"]
         record = Record(root.layer(chain) / "tar-split.json.gz")
-        for entry in [item for item in record if isinstance(item, FileEntry)]:
+        for entry in [item for item in record if isinstance(item, tuple)]:
             inside = os.fsdecode(entry.name)
             with flipped(directory / inside, choice.randrange(entry.size), 1):
                 (finding,) = root.verify().findings

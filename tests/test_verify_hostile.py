@@ -79,7 +79,11 @@ def test_a_metadata_file_without_end(root: GoldenRoot) -> None:
     assert set(paths) <= root.paths(quick=True)
 
 
-@pytest.mark.parametrize("document", [b"[" * 10**6, b'{"a":' * 10**6, b"9" * 10**5, b"NaN", b""])
+@pytest.mark.parametrize(
+    "document",
+    [b"[" * 10**6, b'{"a":' * 10**6, b"9" * 10**5, b"NaN", b""],
+    ids=["lists", "objects", "digits", "NaN", "nothing"],
+)
 def test_json_that_is_hard_to_read(root: GoldenRoot, document: bytes) -> None:
     root.forget_manifest()
     names = [name for name in samples(root) if name.endswith(".json")]

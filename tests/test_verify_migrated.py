@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import DriverError
-from migrator.layer.tarsplit import FileEntry, Record
+from migrator.layer.tarsplit import Record
 from migrator.migration import migrate
 from migrator.progress import Progress
 from migrator.verification import VerificationReport, verify
@@ -50,7 +50,7 @@ def test_a_migrated_store_passes_until_a_recorded_byte_changes(
     report = check(root)
     assert (report.findings, report.driver, report.used) == ((), driver, None)
     for layer in sorted((root / "image" / driver / "layerdb" / "sha256").iterdir()):
-        entries = [i for i in Record(layer / "tar-split.json.gz") if isinstance(i, FileEntry)]
+        entries = [i for i in Record(layer / "tar-split.json.gz") if isinstance(i, tuple)]
         for entry in entries[-1:]:
             directory = FILES[driver].format((layer / "cache-id").read_text())
             path = root / directory / os.fsdecode(entry.name)

@@ -52,6 +52,8 @@ class StateDirectory:
         Raises FormatError when the file says something else, PermissionDenied
         when only root may read it.
         """
+        if self.path.is_symlink():
+            raise StoreError("is a symbolic link", subject=str(self.path))
         try:
             text = self._phase.read_text("ascii", errors="replace")
         except (FileNotFoundError, NotADirectoryError):

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from migrator import disk
 from migrator.errors import FormatError
+from migrator.text import shown
 
 SCHEMA = 1
 
@@ -72,9 +73,30 @@ class Manifest:
             if values.pop("schema") != SCHEMA:
                 raise FormatError("the manifest is of another version", subject=str(path))
             values["files"] = [Entry(**entry) for entry in values["files"]]
-            return cls(**values)
+            manifest = cls(**values)
+            manifest._check()
+            return manifest
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FormatError(f"not a manifest ({error})", subject=str(path)) from None
+
+    def _check(self) -> None:
+        """Raise TypeError or ValueError unless all is what `save` writes.
+
+        Whoever made a data root may have made its manifest, too: what it names
+        lies in the data root.
+        """
+        names = [*self.listing, *(name for names in self.joined.values() for name in names)]
+        paths = [*self.directories, *self.joined, *(entry.path for entry in self.files)]
+        digests = [entry.blake3 for entry in self.files]
+        digests += [entry.replaced for entry in self.files if entry.replaced is not None]
+        if not all(type(text) is str for text in (self.driver, *names, *paths, *digests)):
+            raise TypeError("a name that is no text")
+        numbers = [n for entry in self.files for n in (entry.mode, entry.inode, entry.mtime_ns)]
+        if not all(type(number) is int for number in numbers):
+            raise TypeError("a number that is none")
+        for path in paths:
+            if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+                raise ValueError(f"{shown(path)!r} is no path in a data root")
 
 
 _SEAL = b',\n  "seal": "'

@@ -67,6 +67,7 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
     phase = state.phase
     if phase in (Phase.PUBLISHING, Phase.PUBLISHED, Phase.UNDOING):
         manifest = Manifest.load(state.manifest)
+        _refuse_links(state, manifest)
         changes = [] if force else list(_changes_since(state, manifest, phase))
         if changes:
             more = len(changes) - _MOST_NAMED
@@ -118,6 +119,17 @@ def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
     with disk.operation("list", directory):
         names = os.listdir(directory)
     return sorted(names, key=lambda name: (_position(name, order), name))
+
+
+def _refuse_links(state: StateDirectory, manifest: Manifest) -> None:
+    """Raise StoreError if a symbolic link leads from what the manifest names to elsewhere."""
+    paths = [*manifest.directories, *(entry.path for entry in manifest.files)]
+    parts = (path.split("/")[:depth] for path in paths for depth in range(1, path.count("/") + 1))
+    above = {"/".join(part) for part in parts}.union(manifest.directories)
+    for top in (state.data_root, state.stage, state.saved):
+        for directory in ("", *sorted(above)):
+            if (top / directory).is_symlink() and top / directory != state.data_root:
+                raise StoreError("is a symbolic link", subject=str(top / directory))
 
 
 def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:

@@ -53,8 +53,9 @@ def test_everything_is_set_by_environment_and_little_is_allowed(
     assert dump(root, "overlay") == golden(_NAME)
     report = json.loads((reports / "report.json").read_text())
     assert (report["workers"], report["data_root"]) == (1, "/data")
-    assert all(json.loads(line)["time"] > 0 for line in run.stderr.splitlines())
-    assert run.stdout.count(" worker 0 ") == len(report["layers"])
+    events = [json.loads(line) for line in (run.stdout + run.stderr).splitlines()]
+    assert all(event["time"] > 0 for event in events)
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("summary", 3)
 
 
 def test_limits_of_its_cgroup_are_kept(

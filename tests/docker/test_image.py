@@ -89,4 +89,5 @@ def test_migrates_a_mounted_root(
     events = [json.loads(line) for line in run.stderr.splitlines()]
     phases = [event["phase"] for event in events if event["event"] == "phase"]
     assert phases == ["reading", "planning", "rewriting", "publishing"]
-    assert run.stdout.startswith("Migrated /var/lib/docker")
+    assert (events[-1]["event"], events[-1]["data_root"]) == ("summary", "/var/lib/docker")
+    assert run.stdout == ""

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -187,7 +188,8 @@ def host(directory: Path, root: Path) -> Iterator[dict[str, str]]:
     old, new = Daemon(old_root, "overlay"), Daemon(root)
     # What both have in common.
     socket, pid = directory / "docker.sock", directory / "docker.pid"
-    temporary = directory / "temporary"
+    # Not below the test's own directory: a socket's path may have 104 characters.
+    temporary = Path(tempfile.mkdtemp(prefix="temporary-")) / "engine"
     bin_directory = directory / "bin"
     bin_directory.mkdir(exist_ok=True)
     init = textwrap.dedent(
@@ -224,6 +226,7 @@ def host(directory: Path, root: Path) -> Iterator[dict[str, str]]:
                 poll(lambda file=left_running: not file.exists(), "a daemon's end")
         old.remove()
         new.remove()
+        shutil.rmtree(temporary.parent)
 
 
 @contextmanager
