@@ -12,6 +12,7 @@ import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build, line
 from migrator import migration, recovery
+from migrator.state.manifest import Entry, Manifest, file_digest
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
 from tests.crash.scenarios import scratch
@@ -213,3 +214,33 @@ def test_a_damaged_manifest_is_not_followed(built: Built) -> None:
     assert run.returncode == 1
     assert "the manifest is damaged" in run.stderr
     assert snapshot(built.root) == before
+
+
+@pytest.mark.parametrize("path", ["../outside/file", "/outside/file", "image/../../outside/file"])
+def test_manifest_of_a_stranger_removes_nothing_elsewhere(path: str, tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for directory in (root / "graph", root / "overlay", root / ".migrator", outside):
+        directory.mkdir(parents=True)
+    (outside / "file").write_bytes(b"")
+    entry = Entry(path, file_digest(outside / "file"), 0o600, 1, 1)
+    Manifest("overlay", [entry]).save(root / ".migrator/manifest.json")
+    (root / ".migrator/phase").write_text("published")
+    run = migrator("rollback", "-g", root, "--force")
+    assert run.returncode == 1
+    assert "not a manifest" in run.stderr
+    assert (outside / "file").exists()
+
+
+def test_link_in_the_data_root_leads_rollback_nowhere(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for directory in (root / "graph", root / "overlay", root / ".migrator", outside):
+        directory.mkdir(parents=True)
+    (outside / "file").write_bytes(b"")
+    (root / "image").symlink_to(outside)
+    entry = Entry("image/file", file_digest(outside / "file"), 0o600, 1, 1)
+    Manifest("overlay", [entry]).save(root / ".migrator/manifest.json")
+    (root / ".migrator/phase").write_text("published")
+    run = migrator("rollback", "-g", root, "--force")
+    assert run.returncode == 1
+    assert "symbolic link" in run.stderr
+    assert (outside / "file").exists()

@@ -122,9 +122,9 @@ def test_a_flipped_byte_in_any_recorded_file_is_named(golden_root: Build) -> Non
     for chain, layer in root.golden["layers"].items():
         directory = root.path / "aufs" / "diff" / layer["cache-id"]
         record = Record(root.layer(chain) / "tar-split.json.gz")
-        for entry in [item for item in record if isinstance(item, tuple)]:
-            inside = os.fsdecode(entry.name)
-            with flipped(directory / inside, choice.randrange(entry.size), 1):
+        for name, size, _ in [item for item in record if isinstance(item, tuple)]:
+            inside = os.fsdecode(name)
+            with flipped(directory / inside, choice.randrange(size), 1):
                 (finding,) = root.verify().findings
             assert finding.name == f"sha256:{chain}"
             assert finding.path == f"aufs/diff/{layer['cache-id']}/{inside}"

@@ -124,7 +124,7 @@ def test_a_cache_id_that_leads_elsewhere(root: GoldenRoot, cache_id: str) -> Non
 def test_a_manifest_that_leads_elsewhere(root: GoldenRoot, path: str) -> None:
     (root.path.parent / "secret").write_bytes(root.files[".migration-v1-tags"])
     root.save_manifest([replace(entry, path=path) for entry in root.entries[:1]])
-    assert path in root.paths(quick=True)
+    assert ".migrator/manifest.json" in root.paths(quick=True)
 
 
 @pytest.mark.parametrize("values", [{"path": 1}, {"inode": "x"}, {"blake3": None}], ids=str)

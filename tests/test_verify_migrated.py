@@ -51,9 +51,9 @@ def test_a_migrated_store_passes_until_a_recorded_byte_changes(
     assert (report.findings, report.driver, report.used) == ((), driver, None)
     for layer in sorted((root / "image" / driver / "layerdb" / "sha256").iterdir()):
         entries = [i for i in Record(layer / "tar-split.json.gz") if isinstance(i, tuple)]
-        for entry in entries[-1:]:
+        for inside, *_ in entries[-1:]:
             directory = FILES[driver].format((layer / "cache-id").read_text())
-            path = root / directory / os.fsdecode(entry.name)
+            path = root / directory / os.fsdecode(inside)
             data = path.read_bytes()
             path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
             named = {(finding.name, finding.path) for finding in check(root).findings}
