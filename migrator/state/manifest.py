@@ -76,7 +76,7 @@ class Manifest:
             manifest = cls(**values)
             manifest._check()
             return manifest
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise FormatError(f"not a manifest ({error})", subject=str(path)) from None
 
     def _check(self) -> None:
