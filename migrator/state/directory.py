@@ -52,9 +52,9 @@ class StateDirectory:
         Raises FormatError when the file says something else, PermissionDenied
         when only root may read it.
         """
-        if self.path.is_symlink():
-            raise StoreError("is a symbolic link", subject=str(self.path))
         try:
+            if self.path.is_symlink():
+                raise StoreError("is not a directory", subject=str(self.path))
             text = self._phase.read_text("ascii", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return Phase.PREPARING if self.path.is_dir() else Phase.NONE

@@ -50,10 +50,13 @@ def limits() -> Iterator[None]:
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
+    # Works from within C functions; what the signal does by itself, ending us, comes after.
+    faulthandler.register(signal.SIGVTALRM, sys.__stderr__, all_threads=False, chain=True)
     handlers = [(number, signal.signal(number, _too_long)) for number in _SIGNALS]
     try:
         yield
     finally:
+        faulthandler.unregister(signal.SIGVTALRM)
         for number, handler in handlers:
             signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
@@ -61,7 +64,6 @@ def limits() -> Iterator[None]:
 
 def judge(parser: Parser, files: Files) -> Verdict:
     """Have the parser take in one input."""
-    faulthandler.dump_traceback_later(20 * SECONDS, exit=True, file=sys.__stderr__)
     _allow(SECONDS)
     try:
         parser.run(files)
@@ -74,13 +76,13 @@ def judge(parser: Parser, files: Files) -> Verdict:
         return Verdict(failed_at=place, traceback=traceback.format_exc(limit=-8))
     finally:
         _allow(0)
-        faulthandler.cancel_dump_traceback_later()
     return Verdict()
 
 
 def _allow(seconds: float) -> None:
     """Let what follows take so long; 0 for any time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 6 * seconds)
     signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
 
 
