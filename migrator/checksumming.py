@@ -33,6 +33,7 @@ def checksums(
     driver: str = "auto",
     *,
     storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -46,7 +47,7 @@ def checksums(
     progress = progress or Progress()
     timings = Timings()
     with timings.phase("read"):
-        root = open_root(Path(data_root), driver, storage_opts)
+        root = open_root(Path(data_root), driver, storage_opts, work_dir)
     state = StateDirectory(root.path)
     workers = default_workers() if workers is None else workers
     with lock.exclusive(root.path):

@@ -46,7 +46,7 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
         disk.make_directory(state.records)
     hashed = Hashed()
     pool: Pool[LayerTask, HashedLayer] = Pool(hash_layer, min(workers, len(plan.tasks)))
-    with Journal(state.journal) as journal, progress, pool:
+    with plan.driver.opened(), Journal(state.journal) as journal, progress, pool:
         known = journal.layers()
         tasks = [dataclasses.replace(task, known=known.get(task.v1_id)) for task in plan.tasks]
         progress.begin("hashing", len(tasks), plan.size)

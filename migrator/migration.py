@@ -25,6 +25,7 @@ def migrate(
     driver: str = "auto",
     *,
     storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -41,7 +42,7 @@ def migrate(
     timings = Timings()
     with timings.phase("read"):
         progress.phase("reading")
-        root = open_root(Path(data_root), driver, storage_opts)
+        root = open_root(Path(data_root), driver, storage_opts, work_dir)
         refuse_daemon(root.path)
     state = StateDirectory(root.path)
     summary = Summary(

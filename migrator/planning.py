@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.drivers import Driver
 from migrator.errors import Problem, Subject
 from migrator.files import inside, is_regular
 from migrator.layer.identity import hex_part, is_sha256
 from migrator.layer.task import LayerTask
 from migrator.legacy.containers import LegacyContainer
-from migrator.legacy.drivers import Driver
 from migrator.legacy.graph import Graph, LegacyImage
 from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot, open_root
@@ -59,13 +59,19 @@ class Plan:
         return sum(task.record is not None for task in self.tasks)
 
 
-def plan(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> Plan:
+def plan(
+    data_root: Path | str,
+    driver: str = "auto",
+    *,
+    storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
+) -> Plan:
     """Look at the legacy data root `data_root` without changing anything.
 
     `driver` names the storage driver (`auto` finds it). Raises a
     `MigratorError` when there is no store that could be migrated.
     """
-    return make_plan(open_root(Path(data_root), driver, storage_opts))
+    return make_plan(open_root(Path(data_root), driver, storage_opts, work_dir))
 
 
 def make_plan(root: LegacyRoot) -> Plan:
@@ -160,9 +166,9 @@ def _usable(driver: Driver, graph: Graph, problems: list[Problem]) -> list[Legac
 def _task(driver: Driver, state: StateDirectory, image: LegacyImage) -> LayerTask:
     return LayerTask(
         v1_id=image.v1_id,
-        directory=driver.layer_root(image.v1_id),
+        parent=image.parent,
+        driver=driver,
         record=image.record,
-        source=driver.diff_source(image.v1_id, image.parent),
         new_record=state.records / f"{image.v1_id}.json.gz",
         size=image.layersize or 0,
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from migrator import drivers
 from migrator.errors import DataRootError, DriverError, PermissionDenied, UsageError
-from migrator.legacy import drivers
 from migrator.legacy.root import open_root
 
 ID = "ab" * 32

@@ -28,6 +28,7 @@ def checksums(work: Work, undo: bool) -> int:
         work.graph,
         work.storage_driver,
         storage_opts=work.storage_opts,
+        work_dir=work.work_dir,
         workers=work.workers,
         progress=work.progress(),
     )

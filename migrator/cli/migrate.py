@@ -22,6 +22,7 @@ def migrate(work: Work) -> int:
         work.graph,
         work.storage_driver,
         storage_opts=work.storage_opts,
+        work_dir=work.work_dir,
         workers=work.workers,
         progress=work.progress(),
     )

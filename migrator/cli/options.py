@@ -25,6 +25,7 @@ class Place:
     graph: Path
     storage_driver: str
     storage_opts: tuple[str, ...]
+    work_dir: Path | None
     quiet: bool
 
 
@@ -51,10 +52,15 @@ def place_options(command: Command) -> Command:
     """Give a command the options that say where, handed to it as one `Place`."""
 
     def gather(
-        graph: str, storage_driver: str, storage_opt: tuple[str, ...], quiet: bool, **others: Any
+        graph: str,
+        storage_driver: str,
+        storage_opt: tuple[str, ...],
+        work_dir: Path | None,
+        quiet: bool,
+        **others: Any,
     ) -> Any:
         _check_storage_opts(storage_opt)
-        return command(Place(Path(graph), storage_driver, storage_opt, quiet), **others)
+        return command(Place(Path(graph), storage_driver, storage_opt, work_dir, quiet), **others)
 
     return _with_options(gather, command, _PLACE)
 
@@ -66,6 +72,7 @@ def work_options(command: Command) -> Command:
         graph: str,
         storage_driver: str,
         storage_opt: tuple[str, ...],
+        work_dir: Path | None,
         quiet: bool,
         workers: int | None,
         progress: str,
@@ -74,9 +81,8 @@ def work_options(command: Command) -> Command:
         **others: Any,
     ) -> Any:
         target = Path(report) if report else None
-        work = Work(
-            Path(graph), storage_driver, storage_opt, quiet, workers, progress, target, verbose
-        )
+        place = (Path(graph), storage_driver, storage_opt, work_dir, quiet)
+        work = Work(*place, workers, progress, target, verbose)
         try:
             _check_storage_opts(storage_opt)
             if target is not None:
@@ -136,6 +142,12 @@ _PLACE = (
         metavar="KEY=VALUE",
         multiple=True,
         help="A storage driver option, as the Docker daemon took it; may be repeated.",
+    ),
+    option(
+        "--work-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where large temporary files go, if the storage driver needs any.",
     ),
     option("-q", "--quiet", is_flag=True, help="Say nothing but what went wrong."),
 )

@@ -19,7 +19,9 @@ def plan(work: Work, as_json: bool) -> int:
 
     Reads metadata only and changes nothing; a Docker daemon may be running.
     """
-    made = planning.plan(work.graph, work.storage_driver, storage_opts=work.storage_opts)
+    made = planning.plan(
+        work.graph, work.storage_driver, storage_opts=work.storage_opts, work_dir=work.work_dir
+    )
     preview = Preview.of(made, work.workers)
     if work.report is not None:
         write_report(work.report, preview.as_json())

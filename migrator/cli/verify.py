@@ -25,6 +25,8 @@ def verify(work: Work, as_json: bool, quick: bool, deep: bool) -> int:
     report = verification.verify(
         work.graph,
         work.storage_driver,
+        storage_opts=work.storage_opts,
+        work_dir=work.work_dir,
         deep=deep,
         quick=quick,
         workers=work.workers,

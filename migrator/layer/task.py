@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.drivers import Driver
 from migrator.errors import MigratorError, RecordError
-from migrator.layer.changes import DiffSource
 from migrator.layer.fingerprint import with_unusable_record
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
@@ -45,16 +45,16 @@ class HashedLayer:
 class LayerTask:
     """A layer to hash.
 
-    `record` is its tar-split record, if it has one, whose files are found
-    below `directory`. Without a usable record the diff is made anew as
-    `source` says, and its record written to `new_record`. `size` estimates the
-    bytes to read, for order and progress. `known` is what an earlier run found.
+    `driver` has its files; `parent` is the layer below. `record` is its
+    tar-split record, if it has one. Without a usable record the diff is made
+    anew, and its record written to `new_record`. `size` estimates the bytes to
+    read, for order and progress. `known` is what an earlier run found.
     """
 
     v1_id: str
-    directory: Path
+    parent: str | None
+    driver: Driver
     record: Path | None
-    source: DiffSource
     new_record: Path
     size: int
     known: HashedLayer | None = None
@@ -72,6 +72,11 @@ class LayerTask:
         if layer.method is Method.RECORD and self.record is not None:
             return self.record
         return self.new_record
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The layers that making the diff anew has to look into."""
+        return (self.v1_id,) if self.parent is None else (self.v1_id, self.parent)
 
 
 def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
@@ -96,13 +101,16 @@ def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
             progress(amount)
 
         try:
-            digest = digest_record(task.record, task.directory, count)
+            with task.driver.prepared(task.v1_id):
+                digest = digest_record(task.record, task.driver.layer_root(task.v1_id), count)
         except RecordError as error:
             fault = shown(str(error))
             progress(-reported)
     if digest is None:
         method = Method.RECOMPUTED
-        digest = recompute(task.source, task.new_record, progress)
+        with task.driver.prepared(*task.compared):
+            source = task.driver.diff_source(task.v1_id, task.parent)
+            digest = recompute(source, task.new_record, progress)
         digest = dataclasses.replace(
             digest, fingerprint=with_unusable_record(digest.fingerprint, task.record)
         )
@@ -113,10 +121,13 @@ def _fingerprint(task: LayerTask, known: HashedLayer) -> str | None:
     """The fingerprint of the layer as it is now; None when it cannot be taken."""
     try:
         if known.method is Method.RECOMPUTED:
-            fingerprint = fingerprint_recomputed(task.source, task.new_record)
+            with task.driver.prepared(*task.compared):
+                source = task.driver.diff_source(task.v1_id, task.parent)
+                fingerprint = fingerprint_recomputed(source, task.new_record)
             return with_unusable_record(fingerprint, task.record)
         if task.record is not None:
-            return fingerprint_record(task.record, task.directory)
+            with task.driver.prepared(task.v1_id):
+                return fingerprint_record(task.record, task.driver.layer_root(task.v1_id))
     except (OSError, MigratorError):
         pass
     return None

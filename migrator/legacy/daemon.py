@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.drivers import KNOWN
 from migrator.errors import FormatError
 from migrator.files import is_directory, open_regular, refusal
-from migrator.legacy.drivers import KNOWN
 from migrator.mountinfo import Mount, Place, join, paths_to, place_of, read_mounts, relative
 from migrator.text import shown
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator import drivers
+from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, PermissionDenied, Problem, UsageError
 from migrator.files import is_directory, refusal
-from migrator.legacy import drivers
 from migrator.legacy.containers import LegacyContainer, read_containers
-from migrator.legacy.drivers import Driver
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import Link, read_links
 from migrator.legacy.repositories import Reference, read_repositories
@@ -32,11 +32,12 @@ class LegacyRoot:
     driver_name: str
     has_store: bool
     storage_opts: tuple[str, ...] = ()
+    work_dir: Path | None = None
 
     @property
     def driver(self) -> Driver:
         """The storage driver; raises DriverError if it cannot be read."""
-        return drivers.get(self.driver_name, self.path, self.storage_opts)
+        return drivers.get(self.driver_name, self.path, self.storage_opts, self.work_dir)
 
     def graph(self) -> Graph:
         """The images; raises PermissionDenied or FormatError."""
@@ -55,8 +56,15 @@ class LegacyRoot:
         return read_links(self.path / "linkgraph.db")
 
 
-def open_root(path: Path, driver: str = AUTO, storage_opts: Iterable[str] = ()) -> LegacyRoot:
+def open_root(
+    path: Path,
+    driver: str = AUTO,
+    storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
+) -> LegacyRoot:
     """Look at a data root. `driver` is a driver's name or `auto`.
+
+    `storage_opts` and `work_dir` are the driver's, see there.
 
     Raises DataRootError, PermissionDenied, DriverError, or UsageError for a
     name that is no driver's.
@@ -68,8 +76,9 @@ def open_root(path: Path, driver: str = AUTO, storage_opts: Iterable[str] = ()) 
     names = _list(path)
     if "graph" in names:
         chosen = _choose(path, names, driver)
-        root = LegacyRoot(path, chosen, True, tuple(storage_opts))
-        drivers.get(chosen, path, root.storage_opts)
+        root = LegacyRoot(path, chosen, True, tuple(storage_opts), work_dir)
+        # An option that the driver does not know is said at once.
+        assert root.driver
         return root
     if "image" in names:
         if driver == AUTO:

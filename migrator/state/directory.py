@@ -7,7 +7,9 @@
     saved/          files that were replaced, as they were
     manifest.json   everything that was added or replaced, with BLAKE3 digests
 
-It stays after a migration, for `verify` and `rollback`.
+It stays after a migration, for `verify` and `rollback`. What was made of a
+store for another storage driver has a state directory of its own,
+`.migrator-<driver>/`, so that it can be undone by itself.
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ class Phase(enum.StrEnum):
 class StateDirectory:
     """Paths in `.migrator/`, and the phase recorded there."""
 
-    def __init__(self, data_root: Path) -> None:
+    def __init__(self, data_root: Path, target: str = "") -> None:
+        """`target` is the storage driver that the store is made for, if not its own."""
         self.data_root = data_root
-        self.path = data_root / NAME
+        self.path = data_root / (f"{NAME}-{target}" if target else NAME)
         self.stage = self.path / "stage"
         self.saved = self.path / "saved"
         self.records = self.path / "records"

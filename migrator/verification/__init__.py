@@ -8,8 +8,11 @@ against the manifest of that migration as well. Nothing is ever written.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from migrator import drivers
+from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, Subject
 from migrator.host import default_workers
 from migrator.progress import Progress
@@ -17,7 +20,6 @@ from migrator.state.manifest import Manifest
 from migrator.verification.containers import Surroundings, check_containers
 from migrator.verification.contents import check_contents
 from migrator.verification.deep import check_trees
-from migrator.verification.directories import Layout, layout_of
 from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
@@ -35,6 +37,8 @@ def verify(
     data_root: Path | str,
     driver: str = "auto",
     *,
+    storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
     deep: bool = False,
     quick: bool = False,
     workers: int | None = None,
@@ -54,24 +58,22 @@ def verify(
     with RootFiles(data_root) as files:
         manifest = read_manifest(files, findings)
         driver = _choose(files, driver, manifest)
-        layout = layout_of(driver)
-        if layout.files is None and not quick:
-            raise DriverError(
-                "the layers are no plain files, they cannot be read",
-                subject=driver,
-                hint="--quick checks everything else",
-            )
+        source = drivers.get(driver, data_root, storage_opts, work_dir)
+        if not quick:
+            # What is missing for reading layers is said before any work.
+            with source.opened():
+                pass
         if manifest is not None and manifest.driver != driver:
             manifest = None
         progress.phase("comparing with the manifest")
         published = compare(files, manifest, findings)
         progress.phase("checking metadata")
-        layers = read_layers(files, driver, layout, findings)
+        layers = read_layers(files, source, findings)
         images = read_images(files, driver, layers, findings)
         references = check_references(files, driver, images, findings)
         digests = check_distribution(files, driver, published.used is not None, findings)
         migrated = check_markers(files, images, published.untouched, findings)
-        mounts = read_mounts(files, driver, layout, layers, findings)
+        mounts = read_mounts(files, source, layers, findings)
         around = Surroundings(
             driver, images, mounts, migrated, published.entries, published.untouched
         )
@@ -81,7 +83,7 @@ def verify(
         bytes_read = files.bytes_read
     if not quick:
         count = default_workers() if workers is None else workers
-        bytes_read += _read_layers(data_root, layout, layers, deep, count, progress, findings)
+        bytes_read += _read_layers(source, layers, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
@@ -101,8 +103,7 @@ def verify(
 
 
 def _read_layers(
-    root: Path,
-    layout: Layout,
+    driver: Driver,
     store: LayerStore,
     deep: bool,
     workers: int,
@@ -110,10 +111,10 @@ def _read_layers(
     findings: Findings,
 ) -> int:
     progress.phase("reading layers")
-    done = check_contents(root, layout, store.layers.values(), workers, progress, findings)
+    done = check_contents(driver, store.layers.values(), workers, progress, findings)
     if deep:
         progress.phase("comparing trees")
-        done += check_trees(root, layout, store.layers, workers, progress, findings)
+        done += check_trees(driver, store.layers, workers, progress, findings)
     return done
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.drivers import Driver
 from migrator.errors import LayerError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.pool import Finished, Pool, Progressed, Started
 from migrator.progress import Progress
-from migrator.verification.directories import Layout
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.layers import StoredLayer
 from migrator.verification.trees import walk
@@ -18,31 +18,27 @@ from migrator.verification.trees import walk
 
 @dataclass(frozen=True, slots=True)
 class ContentTask:
-    """A layer to rebuild; `directory` (relative to `root`) has its files."""
+    """A layer of `driver` to rebuild."""
 
-    root: Path
+    driver: Driver
     layer: StoredLayer
-    directory: str
-    sized_by_walk: bool
 
 
 def check_contents(
-    root: Path,
-    layout: Layout,
+    driver: Driver,
     layers: Iterable[StoredLayer],
     workers: int,
     progress: Progress,
     findings: Findings,
 ) -> int:
     """Rebuild all layers in `workers` processes; returns the number of bytes hashed."""
-    assert layout.files is not None
     tasks = [
-        ContentTask(root, layer, layout.files.format(layer.cache_id), layout.sized_by_walk)
+        ContentTask(driver, layer)
         for layer in sorted(layers, key=lambda layer: (-layer.size, layer.chain))
     ]
     progress.begin("verify", len(tasks), sum(task.layer.size for task in tasks))
     done = 0
-    with Pool(check_content, workers) as pool:
+    with driver.opened(), Pool(check_content, workers) as pool:
         for event in pool.run(tasks):
             layer = event.task.layer
             if isinstance(event, Started):
@@ -54,7 +50,7 @@ def check_contents(
                 finding = event.result
                 if event.error is not None:
                     finding = Finding(
-                        Subject.LAYER, layer.chain, event.task.directory, str(event.error)
+                        Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(event.error)
                     )
                 if finding is not None:
                     findings.include(finding)
@@ -65,29 +61,40 @@ def check_contents(
 
 def check_content(task: ContentTask, progress: Callable[[int], None]) -> Finding | None:
     """What is wrong with one layer's content, if anything is."""
-    layer = task.layer
+    layer, root = task.layer, task.driver.data_root
 
     def finding(path: str, reason: str) -> Finding:
         return Finding(Subject.LAYER, layer.chain, path, reason)
 
-    directory = task.root / task.directory
+    directory, shown = task.driver.layer_root(layer.cache_id), task.driver.shown(layer.cache_id)
     try:
-        digest = digest_record(task.root / layer.record, directory, progress)
+        with task.driver.prepared(layer.cache_id):
+            digest = digest_record(root / layer.record, directory, progress)
+            size_is_right = digest.size == layer.size or (
+                _sized_by_walk(task.driver) and _directory_size(directory) == layer.size
+            )
     except LayerError as error:
         if not error.subject:
             return finding(layer.record, error.message)
         inside = "" if error.subject == str(directory) else f"/{error.subject}"
-        return finding(f"{task.directory}{inside}", error.message)
+        return finding(f"{shown}{inside}", error.message)
     if digest.diff_id != layer.diff:
         return finding(
             layer.record, f"the tar that it rebuilds is {digest.diff_id}, diff says {layer.diff}"
         )
-    if digest.size != layer.size and not (
-        task.sized_by_walk and _directory_size(directory) == layer.size
-    ):
+    if not size_is_right:
         path = layer.record.replace("/tar-split.json.gz", "/size")
         return finding(path, f"says {layer.size}, the layer's files have {digest.size} bytes")
     return None
+
+
+def _sized_by_walk(driver: Driver) -> bool:
+    """Whether Docker records what the directory holds as the layer's size, not what its tar has.
+
+    Docker daemon/graphdriver/{aufs,overlay2}: ApplyDiff ends in directory.Size; the
+    others apply a diff with the generic code, which sums the tar headers up.
+    """
+    return not driver.complete_trees
 
 
 def _directory_size(directory: Path) -> int:

@@ -12,13 +12,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, Subject
 from migrator.pool import Finished, Pool, Progressed, Started
 from migrator.progress import Progress
 from migrator.verification.coverage import WHITEOUT, Coverage
-from migrator.verification.directories import Layout
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.layers import StoredLayer
 from migrator.verification.trees import Node, Pair, PairWalk
@@ -33,30 +32,31 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class TreeTask:
-    """A layer's tree, and its parent's if trees are complete; `estimate` is in bytes."""
+    """A layer's tree, and its parent's if trees are complete; `estimate` is in bytes.
 
-    root: Path
+    `cache_id` and `parent` (a cache-id, too) name their directories.
+    """
+
+    driver: Driver
     chain: str
     record: str
-    directory: str
+    cache_id: str
     parent: str | None
-    complete: bool
     estimate: int
 
 
 def check_trees(
-    root: Path,
-    layout: Layout,
+    driver: Driver,
     layers: dict[str, StoredLayer],
     workers: int,
     progress: Progress,
     findings: Findings,
 ) -> int:
     """Compare all layers' trees in `workers` processes; returns the number of bytes compared."""
-    tasks = sorted(_tasks(root, layout, layers), key=lambda task: (-task.estimate, task.chain))
+    tasks = sorted(_tasks(driver, layers), key=lambda task: (-task.estimate, task.chain))
     progress.begin("compare trees", len(tasks), sum(task.estimate for task in tasks))
     done = 0
-    with Pool(check_tree, workers) as pool:
+    with driver.opened(), Pool(check_tree, workers) as pool:
         for event in pool.run(tasks):
             task = event.task
             if isinstance(event, Started):
@@ -75,8 +75,7 @@ def check_trees(
     return done
 
 
-def _tasks(root: Path, layout: Layout, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]:
-    assert layout.files is not None
+def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]:
     inherited = _inherited(layers)
     for layer in layers.values():
         above = layers.get(layer.parent or "")
@@ -84,13 +83,12 @@ def _tasks(root: Path, layout: Layout, layers: dict[str, StoredLayer]) -> Iterat
             # Found already: its parent is missing or malformed.
             continue
         yield TreeTask(
-            root,
+            driver,
             layer.chain,
             layer.record,
-            layout.files.format(layer.cache_id),
-            layout.files.format(above.cache_id) if above and layout.complete else None,
-            layout.complete,
-            2 * inherited[layer.chain] if layout.complete else 0,
+            layer.cache_id,
+            above.cache_id if above and driver.complete_trees else None,
+            2 * inherited[layer.chain] if driver.complete_trees else 0,
         )
 
 
@@ -112,12 +110,14 @@ def _inherited(layers: dict[str, StoredLayer]) -> dict[str, int]:
 def check_tree(task: TreeTask, progress: Callable[[int], None]) -> tuple[Finding, ...]:
     """What is wrong with one layer's tree."""
     found: list[Finding] = []
+    layers = [layer for layer in (task.cache_id, task.parent) if layer is not None]
     try:
-        for path, reason in _differences(task, progress):
-            found.append(_finding(task, reason, os.fsdecode(path)))
-            if len(found) == _MOST:
-                found.append(_finding(task, "there is more; the first differences are listed"))
-                break
+        with task.driver.prepared(*layers):
+            for path, reason in _differences(task, progress):
+                found.append(_finding(task, reason, os.fsdecode(path)))
+                if len(found) == _MOST:
+                    found.append(_finding(task, "there is more; the first differences are listed"))
+                    break
     except RecordError as error:
         found.append(Finding(Subject.LAYER, task.chain, task.record, error.message))
     except LayerError as error:
@@ -126,15 +126,17 @@ def check_tree(task: TreeTask, progress: Callable[[int], None]) -> tuple[Finding
 
 
 def _finding(task: TreeTask, reason: str, path: str = "") -> Finding:
-    inside = f"{task.directory}/{path}" if path else task.directory
+    shown = task.driver.shown(task.cache_id)
+    inside = f"{shown}/{path}" if path else shown
     return Finding(Subject.LAYER, task.chain, inside, reason)
 
 
 def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tuple[bytes, str]]:
-    directory = task.root / task.directory
-    coverage = Coverage(task.root / task.record, directory)
+    driver = task.driver
+    directory = driver.layer_root(task.cache_id)
+    coverage = Coverage(driver.data_root / task.record, directory)
     missing = set(coverage.own)
-    above = task.root / task.parent if task.parent is not None else None
+    above = driver.layer_root(task.parent) if task.parent is not None else None
     comparison = _Comparison(progress)
     walk = PairWalk(directory, above if b"" not in coverage.opaque else None)
     for pair in walk:
@@ -147,7 +149,11 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
             continue
         if pair.path in coverage.deleted:
             walk.hide_old()
-            if pair.new is not None and task.complete and pair.path not in coverage.ancestors:
+            if (
+                pair.new is not None
+                and driver.complete_trees
+                and pair.path not in coverage.ancestors
+            ):
                 yield pair.path, "is there, though the layer's record deletes it"
             continue
         if pair.new is None:
@@ -157,7 +163,7 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
                 yield pair.path, reason
         elif not (
             (pair.new.is_directory and pair.path in coverage.ancestors)
-            or (not task.complete and _is_whiteout(pair.path, pair.new))
+            or (not driver.complete_trees and _is_whiteout(pair.path, pair.new))
         ):
             yield pair.path, "is neither in the layer's record nor in the parent"
     comparison.finish()

@@ -6,9 +6,9 @@ import re
 import stat
 from dataclasses import dataclass
 
+from migrator.drivers import Driver
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import SHA256, chain_id
-from migrator.verification.directories import Layout
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
 
@@ -50,9 +50,9 @@ class LayerStore:
     layers: dict[str, StoredLayer]
 
 
-def read_layers(files: RootFiles, driver: str, layout: Layout, findings: Findings) -> LayerStore:
+def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerStore:
     """Read and check the layers' metadata."""
-    base = f"image/{driver}/layerdb/sha256"
+    base = f"image/{driver.name}/layerdb/sha256"
     present: set[str] = set()
     layers: dict[str, StoredLayer] = {}
     holders: dict[str, str] = {}
@@ -74,8 +74,8 @@ def read_layers(files: RootFiles, driver: str, layout: Layout, findings: Finding
             if other != chain:
                 reason = f"the layer {other} has the cache-id {layer.cache_id} too"
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
-            where = layout.files or layout.holder
-            if where is not None and not exists(files, layout, where.format(layer.cache_id)):
+            where = driver.files or driver.holder
+            if where is not None and not exists(files, driver, where.format(layer.cache_id)):
                 reason = f"there is no directory {where.format(layer.cache_id)}"
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
                 homeless.append(chain)
@@ -89,9 +89,9 @@ def read_layers(files: RootFiles, driver: str, layout: Layout, findings: Finding
     return LayerStore(frozenset(present), layers)
 
 
-def exists(files: RootFiles, layout: Layout, path: str) -> bool:
+def exists(files: RootFiles, driver: Driver, path: str) -> bool:
     """Whether a driver has what a cache-id names."""
-    if layout.files is not None:
+    if driver.files is not None:
         return files.is_directory(path)
     return files.status(path) is not None
 

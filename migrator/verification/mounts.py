@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from migrator.drivers import Driver
 from migrator.errors import FormatError, Subject
-from migrator.verification.directories import Layout
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
 from migrator.verification.layers import DIGEST, DIRECTORY_NAME, LayerStore, line
@@ -12,13 +12,13 @@ _DIRECTORIES = ("mount-id", "init-id")
 
 
 def read_mounts(
-    files: RootFiles, driver: str, layout: Layout, store: LayerStore, findings: Findings
+    files: RootFiles, driver: Driver, store: LayerStore, findings: Findings
 ) -> dict[str, str | None]:
     """Check all mounts; returns the chainID that each container's writable layer lies on.
 
     A mount whose `parent` is unreadable is left out, after a finding.
     """
-    base = f"image/{driver}/layerdb/mounts"
+    base = f"image/{driver.name}/layerdb/mounts"
     mounts: dict[str, str | None] = {}
     for name in files.names(base):
         path = f"{base}/{name}"
@@ -31,7 +31,7 @@ def read_mounts(
             for part in names:
                 with findings.noting(Subject.CONTAINER, name, f"{path}/{part}"):
                     if part in _DIRECTORIES:
-                        _check_directory(files, layout, f"{path}/{part}")
+                        _check_directory(files, driver, f"{path}/{part}")
                     elif part == "parent":
                         mounts[name] = _parent(files, store, f"{path}/{part}")
                     else:
@@ -39,12 +39,12 @@ def read_mounts(
     return mounts
 
 
-def _check_directory(files: RootFiles, layout: Layout, path: str) -> None:
+def _check_directory(files: RootFiles, driver: Driver, path: str) -> None:
     cache_id = line(files, path, DIRECTORY_NAME, "name of a directory")
-    if layout.holder is None:
+    if driver.holder is None:
         return
-    holder = layout.holder.format(cache_id)
-    if files.status(holder) is None or (layout.files and not files.is_directory(holder)):
+    holder = driver.holder.format(cache_id)
+    if files.status(holder) is None or (driver.files and not files.is_directory(holder)):
         raise FormatError(f"names {cache_id}, but there is no directory {holder}")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from migrator.drivers.base import Driver
 from migrator.layer.changes import DiffSource
-from migrator.legacy.drivers.base import Driver
 
 
 class Aufs(Driver):
@@ -14,9 +13,7 @@ class Aufs(Driver):
 
     name = "aufs"
     complete_trees = False
-
-    def layer_root(self, layer: str) -> Path:
-        return self.directory / "diff" / layer
+    holder = files = "aufs/diff/{}"
 
     def container_exists(self, layer: str) -> bool:
         return os.path.lexists(self.directory / "layers" / layer)

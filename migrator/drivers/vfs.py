@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from migrator.legacy.drivers.base import Driver
+from migrator.drivers.base import Driver
 
 
 class Vfs(Driver):
     """`vfs/dir/<id>`; hosts with another driver once kept volumes there."""
 
     name = "vfs"
-
-    def layer_root(self, layer: str) -> Path:
-        return self.directory / "dir" / layer
+    holder = files = "vfs/dir/{}"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from migrator.legacy.drivers.base import Driver
+from migrator.drivers.base import Driver
 
 
 class Btrfs(Driver):
     """`btrfs/subvolumes/<id>`, a snapshot of the parent's."""
 
     name = "btrfs"
-
-    def layer_root(self, layer: str) -> Path:
-        return self.directory / "subvolumes" / layer
+    holder = files = "btrfs/subvolumes/{}"
