@@ -36,11 +36,12 @@ def main() -> int:
         "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
     )
     parser.add_argument("--soak", type=int, metavar="N", help="kill N times at random moments")
+    parser.add_argument("--store", type=Path, help="the legacy store for that (not changed)")
     given = parser.parse_args()
     chance = random.Random(given.seed)
     with scratch() as directory:
         if given.soak is not None:
-            return soak(directory, given.soak, chance)
+            return soak(directory, given.soak, chance, given.store)
         names = (*STORES_BUILT, REAL)
         starts = {n: prepare(n, directory / f"start{i}") for i, n in enumerate(names)}
         begun, tried, failed = time.monotonic(), 0, 0
