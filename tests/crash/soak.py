@@ -19,11 +19,13 @@ from tests.command import snapshot
 from tests.crash.scenarios import copy, dump
 
 _LAYERS = 24
+# What is started, mostly that which has something to do.
 _COMMANDS = ("migrate", "migrate", "migrate", "rollback", "checksums")
+_WHEN_PUBLISHED = ("rollback", "rollback", "rollback", "migrate", "checksums")
 
 # Which part of the kills is aimed at the change of the data root, and how long that takes, at most.
 _AIMED = 0.5
-_CHANGING = 0.05
+_CHANGING = 0.01
 
 
 def soak(directory: Path, kills: int, chance: random.Random, store: Path | None = None) -> int:
@@ -81,14 +83,15 @@ def _killed(root: Path, chance: random.Random, longest: float) -> bool:
     Some of the moments are shortly after the data root begins to change, which
     takes so small a part of a run that they would hardly ever be.
     """
-    process = _start(chance.choice(_COMMANDS), root)
-    wait = chance.uniform(0, 1.2 * longest)
     state = StateDirectory(root)
+    published = state.phase is Phase.PUBLISHED
+    process = _start(chance.choice(_WHEN_PUBLISHED if published else _COMMANDS), root)
+    pidfd = os.pidfd_open(process.pid)
+    wait = chance.uniform(0, 1.2 * longest)
     if chance.random() < _AIMED:
         while process.poll() is None and state.phase not in (Phase.PUBLISHING, Phase.UNDOING):
             pass
         wait = chance.uniform(0, _CHANGING)
-    pidfd = os.pidfd_open(process.pid)
     # The moment is what is random here; an end before it is noticed at once.
     select.select([pidfd], [], [], wait)
     os.close(pidfd)
@@ -103,5 +106,6 @@ def _start(command: str, root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "migrator", command, "-g", root, "-q"],
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
