@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import fcntl
 import itertools
 import multiprocessing
 import os
@@ -68,14 +69,16 @@ def run(
     in the same order every time. `unreadable`: which read of a layer's files
     fails.
     """
-    count = multiprocessing.get_context("fork").Value("q", 0)
+    count = multiprocessing.get_context("fork").RawValue("q", 0)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as trace:
 
         def hook(operation: str, path: Path) -> None:
-            with count.get_lock():
-                number = count.value
-                count.value += 1
-                os.pwrite(trace.fileno(), f"{operation} {path}\n".encode(), _end(trace.fileno()))
+            # The kernel's lock, because a worker may be killed while it has it.
+            fcntl.lockf(trace, fcntl.LOCK_EX)
+            number = count.value
+            count.value += 1
+            os.pwrite(trace.fileno(), f"{operation} {path}\n".encode(), _end(trace.fileno()))
+            fcntl.lockf(trace, fcntl.LOCK_UN)
             if fault is Fault.KILL and number == point:
                 os.killpg(0, signal.SIGKILL)
                 signal.pause()
