@@ -86,6 +86,14 @@ def test_what_is_not_there(layer: LayerDirectory, name: bytes, number: int) -> N
     assert content(layer, b"a/b/file") == b"inside"
 
 
+@pytest.mark.parametrize("name", [b"", b".", b"/", b"..", b"/../.", b"a/../.."])
+@pytest.mark.parametrize("before", [b"secret", b"a/b/file"])
+def test_names_of_the_root_itself(layer: LayerDirectory, before: bytes, name: bytes) -> None:
+    content(layer, before)
+    with pytest.raises(OSError):
+        layer.open(name)
+
+
 def test_paths_longer_than_the_kernel_takes(tmp_path: Path) -> None:
     name = b"d" * 255
     fd = os.open(tmp_path, os.O_RDONLY)

@@ -61,7 +61,10 @@ class LayerDirectory:
         directory, _, last = name.rpartition(b"/")
         if directory != self._directory or not last:
             if not _is_clean(name):
-                return self.open(posixpath.normpath(b"/" + name).lstrip(b"/"))
+                name = posixpath.normpath(b"/" + name).lstrip(b"/")
+                if not name:
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                return self.open(name)
             self._directory = None
             try:
                 self._at.enter(directory)
