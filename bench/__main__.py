@@ -14,7 +14,7 @@ from bench import compare as comparing
 from bench import digests as digesting
 from bench import hosts as hosting
 from bench import limits as limiting
-from bench import measuring
+from bench import measuring, thinpool
 from bench.output import table, write
 from bench.shapes import SHAPES
 from migrator.host import usable_cpus
@@ -166,6 +166,16 @@ def hosts(
 
 @main.command()
 @_common
+def devicemapper(directory: Path, results: Path, scale: float, runs: int, **_: Any) -> None:
+    """A store of 500 MB on a thin pool, with ext4 and with xfs, against overlay; only as root."""
+    cpus = usable_cpus()
+    figures = {fs: thinpool.compare(directory, scale, runs, cpus, fs) for fs in ("ext4", "xfs")}
+    thinpool.write_results(results, figures)
+    click.echo((results / "devicemapper.md").read_text())
+
+
+@main.command()
+@_common
 @click.pass_context
 def all(context: click.Context, /, **options: Any) -> None:
     """Everything: the reference run."""
@@ -173,6 +183,7 @@ def all(context: click.Context, /, **options: Any) -> None:
     context.invoke(limits, **options, shapes=())
     context.invoke(compare, **options, shapes=tuple(SHAPES), against=())
     context.invoke(hosts, **options, shapes=())
+    context.invoke(devicemapper, **options)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,21 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from migrator.errors import PermissionDenied, StoreError
+from migrator.host import file_system_type
+from migrator.layer.descent import Descent
 
 hook: Callable[[str, Path], None] | None = None
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+_SYNCFS_TELLS_ERRORS = (5, 8)
+_ON_LOCAL_DISKS = frozenset(("ext3", "ext4", "xfs", "btrfs"))
 
 
 @contextlib.contextmanager
@@ -102,6 +108,33 @@ def remove_tree(path: Path) -> None:
     remove_directory(path)
 
 
+def remove_layers(path: Path) -> None:
+    """Remove a directory of layers' trees, which may be nested deeper than any path is long.
+
+    One operation for all that is in it. The directory may be gone already.
+    """
+    if path.is_symlink() or not path.is_dir():
+        return
+    with operation("remove", path), Descent(path) as at:
+        waiting = [_remove_files(at.fd)]
+        while waiting:
+            if waiting[-1]:
+                at.down(waiting[-1][-1])
+                waiting.append(_remove_files(at.fd))
+                continue
+            waiting.pop()
+            if waiting:
+                at.up()
+                os.rmdir(waiting[-1].pop(), dir_fd=at.fd)
+    remove_directory(path)
+
+
+def make_link(path: Path, target: str) -> None:
+    """Create a symbolic link that says `target`."""
+    with operation("symlink", path):
+        path.symlink_to(target)
+
+
 def flush(path: Path) -> None:
     """Wait until a file's content, or a directory's entries, are on the disk."""
     with operation("fsync", path):
@@ -124,6 +157,15 @@ def flush_file_system(path: Path) -> None:
             os.close(fd)
 
 
+def syncfs_tells_errors(path: Path) -> bool:
+    """Whether `flush_file_system` fails when something written before could not be.
+
+    Linux does so since 5.8 (syncfs(2)). Of file systems that are not on a disk
+    of this host (FUSE, NFS) or on another one (overlay) nothing is known.
+    """
+    return _kernel_version() >= _SYNCFS_TELLS_ERRORS and file_system_type(path) in _ON_LOCAL_DISKS
+
+
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the content of `path` as a whole, on the disk when this returns."""
     aside = path.with_name(path.name + ".new")
@@ -132,6 +174,23 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     flush(aside)
     replace(aside, path)
     flush(path.parent)
+
+
+def _kernel_version() -> tuple[int, ...]:
+    """Major and minor number."""
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+
+
+def _remove_files(directory: int) -> list[bytes]:
+    """Remove all but the directories in a directory; returns the names of those."""
+    directories = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(os.fsencode(entry.name))
+            else:
+                os.unlink(entry.name, dir_fd=directory)
+    return directories
 
 
 def _private(path: str, flags: int) -> int:

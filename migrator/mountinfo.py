@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ _octal = re.compile(rb"\\([0-7]{3})")
 class Mount:
     """One mount. `device` is `MAJOR:MINOR`, `root` the path in that file system which is mounted.
 
-    `options` are those of the file system, such as overlay's `lowerdir=`.
+    `source` is what was mounted, such as a device or a dataset; `options` are
+    those of the file system, such as overlay's `lowerdir=`.
     """
 
     device: str
     root: str
     mount_point: str
     fs_type: str
+    source: str
     options: str
 
 
@@ -40,6 +43,11 @@ def read_mounts(path: Path) -> list[Mount]:
     except OSError:
         return []
     return [mount for line in lines if (mount := _parse(line)) is not None]
+
+
+def own_mounts() -> list[Mount]:
+    """The mounts that this thread sees; it may be in a mount namespace of its own."""
+    return read_mounts(Path(f"/proc/self/task/{threading.get_native_id()}/mountinfo"))
 
 
 def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:
@@ -85,7 +93,7 @@ def _parse(line: bytes) -> Mount | None:
     right = [_unescape(field) for field in file_system.split(b" ", 2)]
     if len(left) < 5 or len(right) < 3:
         return None
-    return Mount(left[2], left[3], left[4], right[0], right[2])
+    return Mount(left[2], left[3], left[4], *right)
 
 
 def _unescape(field: bytes) -> str:

@@ -7,11 +7,14 @@ root was flushed before, and the phase changes when all that came before it is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from migrator import disk
 from tests.crash.faults import run
 from tests.crash.scenarios import STORES_BUILT, prepare, scratch
 
@@ -29,8 +32,9 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
 class Replay:
     """Replays a trace: which files' content and directories' entries are not flushed yet."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, syncfs_counts: bool = False) -> None:
         self.root = root
+        self.syncfs_counts = syncfs_counts
         self.state = root / ".migrator"
         self.dirty: set[Path] = set()
         self.phases = 0
@@ -46,6 +50,8 @@ class Replay:
             operation = operation.removesuffix(" done")
             if operation == "fsync":
                 self.dirty.discard(path)
+            elif operation == "syncfs" and self.syncfs_counts:
+                self.dirty.clear()
             elif operation in WRITES:
                 self.dirty |= {path, path.parent}
             elif operation in ("rename", "unlink"):
@@ -83,13 +89,38 @@ class Replay:
         }
 
 
-def test_a_migration_and_its_undoing(root: Path) -> None:
-    replay = Replay(root)
-    replay.run(run(["migrate", "-g", root, "-q"]).points)
+@pytest.mark.parametrize("told", [True, False])
+def test_a_migration_and_its_undoing(
+    told: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "syncfs_tells_errors", lambda path: told)
+    replay = Replay(root, syncfs_counts=told)
+    points = run(["migrate", "-g", root, "-q"]).points
+    replay.run(points)
     assert replay.phases == 3
+    # One by one the staged files are flushed only where syncfs hides what went wrong.
+    assert any(point.startswith(f"fsync {root}/.migrator/stage/") for point in points) is not told
     replay.dirty.clear()
     replay.run(run(["rollback", "-g", root, "-q"]).points)
     assert replay.phases == 5
+
+
+@pytest.mark.parametrize(
+    ("release", "file_system", "tells"),
+    [
+        ("5.8.0-rc1", "ext4", True),
+        ("10.0", "btrfs", True),
+        ("6.1.0-13-amd64", "fuse.sshfs", False),
+        ("5.7.19", "ext4", False),
+        ("4.19.0", "xfs", False),
+    ],
+)
+def test_where_syncfs_tells_errors(
+    release: str, file_system: str, tells: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    monkeypatch.setattr(disk, "file_system_type", lambda path: file_system)
+    assert disk.syncfs_tells_errors(tmp_path) is tells
 
 
 def test_markers_are_gone_before_what_they_vouch_for(root: Path) -> None:

@@ -46,8 +46,7 @@ def interrupted(built: Built, monkeypatch: pytest.MonkeyPatch) -> Built:
     points = run(["migrate", "-g", other]).points
     commits = [n for n, p in enumerate(points) if p == commit.replace("/root/", "/other/")]
     shutil.rmtree(other)
-    # The first one made the table.
-    ended = run(["migrate", "-g", built.root], fault=Fault.KILL, point=commits[HALF])
+    ended = run(["migrate", "-g", built.root], fault=Fault.KILL, point=commits[HALF - 1])
     assert ended.code == -9
     return built
 

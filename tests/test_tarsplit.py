@@ -58,7 +58,7 @@ def test_digest_is_that_of_the_rebuilt_tar(layer: Path, tmp_path: Path) -> None:
         raw(b"x" * 300_000),
         entry("big", big),
         raw(b""),
-        {"type": 9, "payload": 3},
+        {"type": 9, "payload": "", "other": [3]},
     )
     reported: list[int] = []
     digest = digest_record(record, layer, reported.append)
@@ -89,6 +89,11 @@ def test_name_that_is_not_utf8(layer: Path, tmp_path: Path) -> None:
         ([entry("bin/sh"), entry("./bin//sh")], "twice"),
         ([entry("bin/"), entry("bin")], "twice"),
         ([entry("x/../y"), entry("y")], "twice"),
+        ([entry("x/"), entry("x//")], "twice"),
+        ([entry("x"), entry("x/.")], "twice"),
+        ([entry("."), entry("")], "twice"),
+        ([entry("/"), entry("//")], "twice"),
+        ([entry("y", name_raw="eA=="), entry("x")], "twice"),
         ([entry("bin/sh", b"shell", size=-5)], "size"),
         ([entry("bin/sh", b"shell", size=5.0)], "size"),
         ([entry("bin/sh", b"shell", size=2**63)], "bytes"),
@@ -96,7 +101,9 @@ def test_name_that_is_not_utf8(layer: Path, tmp_path: Path) -> None:
         ([entry("bin/sh", b"shell", payload=None)], "payload"),
         ([{"type": 2, "payload": "%%%%"}], "base64"),
         ([{"type": 1, "name": 5}], "name"),
-        ([["type", 1]], "no object"),
+        ([entry("bin/sh", b"shell", payload=3)], "payload"),
+        ([entry("", b"shell", name_raw="%%%%")], "name_raw"),
+        ([["type", 1]], "Expected `object`"),
     ],
 )
 def test_useless_record_says_why(layer: Path, tmp_path: Path, lines: list[Any], said: str) -> None:
@@ -118,6 +125,9 @@ def test_damage_to_the_file_itself(layer: Path, tmp_path: Path) -> None:
         good + b"trailing",
         gzip.compress(b'{"type":2,"payload":""}\n{"type":2'),
         gzip.compress(b"\xff\xfe\n"),
+        gzip.compress(b'{"type":1,"name":"\xff"}\n'),
+        gzip.compress(b'{"type":1,"name":"a\nb"}\n'),
+        gzip.compress(b'{"type":1,"other":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"),
         b"not gzip at all",
     ):
         bad.write_bytes(damaged)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
+from pathlib import Path
 
 from migrator.drivers.base import Driver
+from migrator.errors import FormatError, LayerError
+from migrator.files import read_file
 from migrator.layer.changes import DiffSource
+from migrator.layer.ownfiles import OwnFiles
+
+# Far more than a line of 70 bytes for each of the 127 layers that Docker allowed.
+_MAX_ANCESTORS = 1 << 20
+_LAYER = re.compile(r"[0-9a-f]{64}(-init)?")
 
 
 class Aufs(Driver):
@@ -20,3 +30,26 @@ class Aufs(Driver):
 
     def diff_source(self, layer: str, parent: str | None) -> DiffSource:
         return DiffSource("branch", self.layer_root(layer))
+
+    def own_files(self, layer: str, parent: str | None) -> OwnFiles:
+        branches = () if parent is None else self._ancestors(layer)
+        return OwnFiles("aufs", self.layer_root(layer), branches=branches)
+
+    def writable_files(self, layer: str, parent: str | None) -> OwnFiles:
+        """A container's branch may repeat files of its init layer: those are no changes."""
+        own = self.own_files(layer, parent)
+        return replace(own, below=own.branches[0]) if own.branches else own
+
+    def _ancestors(self, layer: str) -> tuple[Path, ...]:
+        """The branches under a layer's, nearest first."""
+        path = self.directory / "layers" / layer
+        try:
+            content = read_file(path, _MAX_ANCESTORS)
+        except FormatError as error:
+            raise LayerError(error.message, subject=error.subject) from None
+        if content is None:
+            raise LayerError("is gone, so that nobody knows the layers below", subject=str(path))
+        names = content.decode(errors="replace").split()
+        if not all(map(_LAYER.fullmatch, names)):
+            raise LayerError("names something that is no layer", subject=str(path))
+        return tuple(map(self.layer_root, names))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from migrator.drivers.base import Driver
+from migrator.layer.ownfiles import OwnFiles
 
 
 class Vfs(Driver):
@@ -10,3 +13,8 @@ class Vfs(Driver):
 
     name = "vfs"
     holder = files = "vfs/dir/{}"
+
+    def writable_files(self, layer: str, parent: str | None) -> OwnFiles:
+        # A copy went through a tar (Docker 1.9 graphdriver/vfs), which has seconds: without
+        # this, all that an init layer has would seem to be changed by the container.
+        return replace(super().writable_files(layer, parent), nanoseconds=False)

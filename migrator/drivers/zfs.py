@@ -2,18 +2,96 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
 
 from migrator.drivers.base import Driver
-from migrator.errors import DriverError
+from migrator.errors import LayerError
+from migrator.zfs.aside import Aside, place_aside
+from migrator.zfs.datasets import Datasets, checked_name, parent_of_layers
+from migrator.zfs.fuse import FuseAside
+from migrator.zfs.kernel import KernelAside, has_zfs
+
+_FSNAME = "zfs.fsname"
 
 
 class Zfs(Driver):
     """`<parent dataset>/<id>`, a clone of a snapshot of the parent's."""
 
     name = "zfs"
+    options = frozenset({_FSNAME})
     holder = None
     files = None
 
-    def opened(self) -> AbstractContextManager[None]:
-        raise DriverError("layers of this driver cannot be read yet", subject=self.name)
+    # The stores that this process, or the one that it was forked from, has opened.
+    _opened: ClassVar[dict[tuple[Path, str], Aside]] = {}
+
+    def __init__(
+        self, data_root: Path, storage_opts: Iterable[str] = (), work_dir: Path | None = None
+    ) -> None:
+        super().__init__(data_root, storage_opts, work_dir)
+        self._fsname = self.storage_opts.get(_FSNAME, "")
+        if self._fsname:
+            checked_name(self._fsname)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Without the list of datasets: whom this is sent to has that of the opened store.
+        options = [f"{key}={value}" for key, value in self.storage_opts.items()]
+        return type(self), (self.data_root, options, self.work_dir)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        if self._key in self._opened:
+            yield
+            return
+        aside = self._aside()
+        with aside.opened():
+            self._opened[self._key] = aside
+            try:
+                yield
+            finally:
+                del self._opened[self._key]
+
+    def settle(self) -> None:
+        """Put right what a killed run left changed; raises DriverError."""
+        with self._aside().opened():
+            pass
+
+    @contextlib.contextmanager
+    def prepared(self, *layers: str) -> Iterator[None]:
+        aside = self._opened[self._key]
+        with contextlib.ExitStack() as stack:
+            for layer in layers:
+                if layer not in aside.datasets.children:
+                    raise LayerError("there is no such dataset", subject=self.shown(layer))
+                stack.enter_context(aside.mounted(layer))
+            yield
+
+    def layer_root(self, layer: str) -> Path:
+        aside = self._opened.get(self._key)
+        return place_aside(self._parent, layer) if aside is None else aside.place(layer)
+
+    def shown(self, layer: str) -> str:
+        return f"{self._parent}/{layer}"
+
+    def layer_exists(self, layer: str) -> bool:
+        aside = self._opened.get(self._key)
+        return layer in (self._datasets if aside is None else aside.datasets).children
+
+    @property
+    def _key(self) -> tuple[Path, str]:
+        return self.data_root, self._fsname
+
+    @cached_property
+    def _parent(self) -> str:
+        return self._fsname or parent_of_layers(self.data_root)
+
+    @cached_property
+    def _datasets(self) -> Datasets:
+        return Datasets.below(self._parent)
+
+    def _aside(self) -> Aside:
+        return KernelAside(self._parent) if has_zfs() else FuseAside(self._parent)

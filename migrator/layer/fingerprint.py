@@ -9,12 +9,16 @@ again reads no file's content, so it costs a fraction of hashing.
 from __future__ import annotations
 
 import os
+from array import array
 from pathlib import Path
 
 from blake3 import blake3
 
-# Lines are collected and hashed together; a call for each costs more than the hash.
+# Files are collected and hashed together; a call for each costs more than the hash.
 _BATCH = 512
+
+# Times before 1970 are negative.
+_MASK = (1 << 64) - 1
 
 
 class Fingerprint:
@@ -22,14 +26,14 @@ class Fingerprint:
 
     def __init__(self) -> None:
         self._blake = blake3()
-        self._lines: list[bytes] = []
+        self._names: list[bytes] = []
+        self._numbers = array("Q")
 
     def file(self, name: bytes, status: os.stat_result) -> None:
         """A file whose content is part of the tar."""
-        self._lines.append(
-            b"%b\0%d %d %d\n" % (name, status.st_size, status.st_ino, status.st_mtime_ns)
-        )
-        if len(self._lines) >= _BATCH:
+        self._names.append(name)
+        self._numbers.extend((status.st_size, status.st_ino, status.st_mtime_ns & _MASK))
+        if len(self._names) >= _BATCH:
             self._flush()
 
     def data(self, data: bytes) -> None:
@@ -48,8 +52,12 @@ class Fingerprint:
         return self._blake.hexdigest()
 
     def _flush(self) -> None:
-        self._blake.update(b"".join(self._lines))
-        self._lines.clear()
+        if self._names:
+            # No name is empty or has a zero byte in it, so this can be said in one way only.
+            self._blake.update(b"%b\0\0" % b"\0".join(self._names))
+            self._blake.update(self._numbers.tobytes())
+            self._names.clear()
+            self._numbers = array("Q")
 
 
 def with_unusable_record(fingerprint: str, record: Path | None) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from migrator.errors import LayerError, RecordError
 from migrator.layer.confined import LayerDirectory, NotRegular
 from migrator.layer.fingerprint import Fingerprint
-from migrator.layer.tarhash import TarHash
+from migrator.layer.tarhash import Sink, TarHash
 from migrator.layer.tarsplit import FileEntry, Record
 
 # What the file system says when the tree is not the one that was recorded; any
@@ -42,17 +42,21 @@ class LayerDigest:
 
 
 def digest_record(
-    record_path: Path, directory: Path, progress: Callable[[int], None] = lambda _: None
+    record_path: Path,
+    directory: Path,
+    progress: Callable[[int], None] = lambda _: None,
+    sink: Sink | None = None,
 ) -> LayerDigest:
     """Rebuild a layer's tar from its record and the files below `directory`, and hash it.
 
     `progress` is called now and then with the number of tar bytes hashed since
-    the last call. Raises `RecordError`, naming the first file that does not
-    match, when the record cannot rebuild the tar, and `LayerError` when the
-    directory or a file cannot be read for a reason that is not the record's.
+    the last call, `sink`, if there is one, with the tar, piece by piece. Raises
+    `RecordError`, naming the first file that does not match, when the record cannot
+    rebuild the tar, and `LayerError` when the directory or a file cannot be read
+    for a reason that is not the record's.
     """
     record = Record(record_path)
-    tar = TarHash(progress)
+    tar = TarHash(progress, sink)
     fingerprint = Fingerprint()
     with LayerDirectory(directory) as files:
         for item in record:
@@ -107,7 +111,7 @@ def _read_file(
     fingerprint.file(name, status)
     if got != size:
         raise RecordError(f"the file ended after {got} of {size} bytes", subject=os.fsdecode(name))
-    if crc != checksum:
+    if crc.to_bytes(8, "big") != checksum:
         raise RecordError(
             "the file's content is not what the record was made from", subject=os.fsdecode(name)
         )

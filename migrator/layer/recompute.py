@@ -31,7 +31,7 @@ def recompute(
     """
     with RecordWriter(record) as writer:
         sink = _DigestAndRecord(writer, progress)
-        write_diff(source.root, _changes_of(source), sink)
+        write_diff(source.root, changes_of(source), sink)
         diff_id = sink.tar.finish()
     return LayerDigest(
         diff_id,
@@ -49,7 +49,7 @@ def fingerprint_recomputed(source: DiffSource, record: Path) -> str:
     Reads no file's content. Raises as `recompute` does.
     """
     sink = _FingerprintOnly()
-    write_diff(source.root, _changes_of(source), sink)
+    write_diff(source.root, changes_of(source), sink)
     return _completed(sink.fingerprint, record)
 
 
@@ -93,7 +93,8 @@ class _FingerprintOnly:
         return status.st_size
 
 
-def _changes_of(source: DiffSource) -> Iterable[Change]:
+def changes_of(source: DiffSource) -> Iterable[Change]:
+    """The changes that a layer's diff consists of, in the order of its tar. Raises LayerError."""
     if source.kind == "tree":
         return tree(source.root)
     if source.kind == "branch":

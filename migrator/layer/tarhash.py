@@ -29,16 +29,23 @@ _MADV_POPULATE_READ = 22
 # How many bytes are hashed between two reports of progress, about.
 _REPORT = 8 << 20
 
+# Takes the bytes of a tar.
+Sink = Callable[[memoryview], object]
+
 
 class TarHash:
     """SHA-256 of what is written and read into it, in order.
 
     `length` counts the bytes taken in so far. `progress` is called now and then
-    with the number of bytes hashed since the last call.
+    with the number of bytes hashed since the last call, `sink`, if there is one,
+    with all of them, in pieces that are its own only during the call.
     """
 
-    def __init__(self, progress: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, progress: Callable[[int], None] = lambda _: None, sink: Sink | None = None
+    ) -> None:
         self.length = 0
+        self._sink = sink
         self._sha = hashlib.sha256()
         # A mapping begins at a page, where the kernel copies a twentieth faster.
         self._view = memoryview(mmap.mmap(-1, BUFFER))
@@ -52,8 +59,7 @@ class TarHash:
         if end > BUFFER:
             self._flush()
             if len(data) > BUFFER:
-                self._sha.update(data)
-                self.length += len(data)
+                self._update(memoryview(data))
                 return
             end = len(data)
         self._view[self._filled : end] = data
@@ -97,6 +103,8 @@ class TarHash:
 
     def _update(self, content: memoryview) -> None:
         self._sha.update(content)
+        if self._sink is not None:
+            self._sink(content)
         self.length += len(content)
         if self.length - self._reported >= _REPORT:
             self._progress(self.length - self._reported)

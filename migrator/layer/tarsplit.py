@@ -11,19 +11,17 @@ bytes each, for finding names that come twice.
 
 from __future__ import annotations
 
-import binascii
 import gzip
 import os
 import posixpath
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Any
 
-import orjson
-import pybase64
+import msgspec
 from isal import igzip
 from isal.igzip_lib import IsalError
 
@@ -53,10 +51,25 @@ _SLASH = ord("/")
 # How a name ends that may not be clean; an empty one is not.
 _ENDS_UNCLEAN = (b".", b"/", b"")
 
+# Where in a batch msgspec found something wrong.
+_WHERE = re.compile(r"\$\[\d+\]")
 
-# A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64.
-# A plain tuple, because there are hundreds of thousands.
-FileEntry = tuple[bytes, int, int]
+# A file whose content belongs here: its clean name in the layer, size in bytes, CRC-64
+# as eight bytes. A plain tuple, because there are hundreds of thousands.
+FileEntry = tuple[bytes, int, bytes]
+
+
+class _Line(msgspec.Struct, gc=False):
+    """A record's line, as `Entry` in tar-split's tar/storage; base64 is decoded."""
+
+    type: int = 0
+    name: str = ""
+    name_raw: bytes | None = None
+    size: int = 0
+    payload: bytes | None = None
+
+
+_decode_lines = msgspec.json.Decoder(_Line).decode_lines
 
 
 class Record:
@@ -81,34 +94,22 @@ class Record:
 
     def __iter__(self) -> Iterator[bytes | FileEntry]:
         # Every call here costs as much as a hundred bytes of hashing.
-        decode = pybase64.b64decode
         note = self._hashes.append
         for lines in self._parsed():
-            try:
-                for line in lines:
-                    kind = line.get("type")
-                    if kind == _SEGMENT:
-                        if payload := line.get("payload"):
-                            yield decode(payload, None, True)
-                    elif kind == _FILE:
-                        name = line.get("name", "").encode()
-                        if (
-                            name[-1:] in _ENDS_UNCLEAN
-                            or name[0] == _SLASH
-                            or b"//" in name
-                            or b"./" in name
-                            or "name_raw" in line
-                        ):
-                            name = _clean_name(line)
-                        note(hash(name))
-                        if (size := line.get("size", 0)) != 0:
-                            checksum = decode(line["payload"], None, True)
-                            self._count(name, size, checksum)
-                            yield name, size, int.from_bytes(checksum, "big")
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise RecordError(
-                    f"the record has a name or payload that is none ({error})"
-                ) from None
+            for line in lines:
+                if line.type == _SEGMENT:
+                    if line.payload:
+                        yield line.payload
+                elif line.type == _FILE:
+                    name = _clean_name(line)
+                    note(hash(name))
+                    if size := line.size:
+                        checksum = line.payload
+                        if size < 0 or checksum is None or len(checksum) != 8:
+                            raise _unsound(name, line)
+                        self.files += 1
+                        self.size += size
+                        yield name, size, checksum
         self.entries = len(self._hashes)
         if self._repeats():
             repeated = self._first_repeated_name()
@@ -118,28 +119,16 @@ class Record:
     def names(self) -> Iterator[bytes]:
         """The clean names of all type-1 lines, in order."""
         for lines in self._parsed():
-            for line in lines:
-                if line.get("type") == _FILE:
-                    yield _clean_name(line)
+            yield from (_clean_name(line) for line in lines if line.type == _FILE)
 
-    def _count(self, name: bytes, size: Any, checksum: bytes) -> None:
-        """Count a file with content, if its size and checksum are sound."""
-        if type(size) is not int or size < 0:
-            raise RecordError(f"the record gives {os.fsdecode(name)!r} the size {size!r}")
-        if len(checksum) != 8:
-            raise RecordError(f"the record has no checksum for {os.fsdecode(name)!r}")
-        self.files += 1
-        self.size += size
-
-    def _parsed(self) -> Iterator[list[dict[str, Any]]]:
+    def _parsed(self) -> Iterator[list[_Line]]:
         """The record's lines, some hundred at a time."""
         for text in self._batches():
             try:
-                lines = orjson.loads(b"[" + text.replace(b"\n", b",")[:-1] + b"]")
-            except orjson.JSONDecodeError as error:
-                raise RecordError(f"the record is not valid JSON ({error.msg})") from None
-            if not set(map(type, lines)) <= {dict}:
-                raise RecordError("the record has a line that is no object")
+                lines = _decode_lines(text)
+            except (ValueError, RecursionError) as error:
+                reason = _WHERE.sub("line", str(error))
+                raise RecordError(f"the record has a line that is none ({reason})") from None
             yield lines
 
     def _batches(self) -> Iterator[bytes]:
@@ -203,24 +192,23 @@ class Record:
         return None
 
 
-def _base64(text: Any) -> bytes:
-    if type(text) is not str:
-        raise RecordError("the record has a payload that is no text")
-    try:
-        return pybase64.b64decode(text, None, True)
-    except (binascii.Error, ValueError) as error:
-        raise RecordError(f"the record has a payload that is not base64 ({error})") from None
+def _unsound(name: bytes, line: _Line) -> RecordError:
+    """What to raise for an entry with content whose size or checksum cannot be."""
+    if line.size < 0:
+        return RecordError(f"the record gives {os.fsdecode(name)!r} the size {line.size}")
+    return RecordError(f"the record's payload for {os.fsdecode(name)!r} is no checksum")
 
 
-def _clean_name(line: dict[str, Any]) -> bytes:
+def _clean_name(line: _Line) -> bytes:
     """The entry's name as Go's filepath.Clean leaves it."""
-    if raw := line.get("name_raw"):
-        name = _base64(raw)
-    else:
-        text = line.get("name", "")
-        if type(text) is not str:
-            raise RecordError("the record has a name that is no text")
-        name = text.encode()
+    name = line.name_raw or line.name.encode()
+    if (
+        name[-1:] not in _ENDS_UNCLEAN
+        and name[0] != _SLASH
+        and b"//" not in name
+        and b"./" not in name
+    ):
+        return name
     # normpath keeps two leading slashes, Clean does not.
     return (
         b"/" + posixpath.normpath(name).lstrip(b"/")

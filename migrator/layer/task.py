@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator.drivers import Driver
 from migrator.errors import MigratorError, RecordError
-from migrator.layer.fingerprint import with_unusable_record
+from migrator.layer.fingerprint import Fingerprint, with_unusable_record
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
 from migrator.text import shown
@@ -114,12 +114,19 @@ def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
         digest = dataclasses.replace(
             digest, fingerprint=with_unusable_record(digest.fingerprint, task.record)
         )
-    return HashedLayer(task.v1_id, digest, method, fault, time.perf_counter() - begun)
+    layer = HashedLayer(task.v1_id, digest, method, fault, time.perf_counter() - begun)
+    fingerprint = _fingerprint_of_versions(task, layer)
+    if fingerprint is not None:
+        digest = dataclasses.replace(digest, fingerprint=fingerprint)
+    return dataclasses.replace(layer, digest=digest)
 
 
 def _fingerprint(task: LayerTask, known: HashedLayer) -> str | None:
     """The fingerprint of the layer as it is now; None when it cannot be taken."""
     try:
+        fingerprint = _fingerprint_of_versions(task, known)
+        if fingerprint is not None:
+            return fingerprint
         if known.method is Method.RECOMPUTED:
             with task.driver.prepared(*task.compared):
                 source = task.driver.diff_source(task.v1_id, task.parent)
@@ -131,3 +138,19 @@ def _fingerprint(task: LayerTask, known: HashedLayer) -> str | None:
     except (OSError, MigratorError):
         pass
     return None
+
+
+def _fingerprint_of_versions(task: LayerTask, layer: HashedLayer) -> str | None:
+    """The fingerprint where the driver can tell without the files whether they have changed.
+
+    None where it cannot.
+    """
+    versions = [task.driver.version(compared) for compared in task.compared]
+    if any(version is None for version in versions):
+        return None
+    fingerprint = Fingerprint()
+    fingerprint.data(repr(versions).encode())
+    fingerprint.record(task.record_of(layer))
+    if layer.method is Method.RECOMPUTED:
+        return with_unusable_record(fingerprint.hexdigest(), task.record)
+    return fingerprint.hexdigest()

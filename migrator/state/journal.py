@@ -117,9 +117,10 @@ class Journal:
             disk.remove_file(self._path.with_name(self._path.name + suffix))
         self._db = sqlite3.connect(self._path)
         self._db.execute("PRAGMA synchronous = FULL")
+        # Without a commit: an empty table need not be waited for before there is work to do.
+        self._db.execute("BEGIN")
         self._db.execute(_TABLE)
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._commit()
 
     def _read(self) -> bool:
         """Take in what is recorded; whether the file is sound, and of this version."""
