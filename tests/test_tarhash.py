@@ -49,3 +49,20 @@ def test_file_that_ends_early(size: int, tmp_path: Path) -> None:
     digest, got, crc = hash_file(tmp_path / "file", size + 5000, [])
     assert (got, crc) == (size, crc64.go_iso(content))
     assert digest == "sha256:" + hashlib.sha256(b"head" + content + b"tail").hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 100, BUFFER + 1, (8 << 20) + 4097])
+def test_a_sink_gets_all_that_is_hashed(size: int, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    taken = bytearray()
+    tar = TarHash(sink=taken.extend)
+    large = os.urandom(BUFFER + 100)
+    tar.write(b"head")
+    with (tmp_path / "file").open("rb") as file:
+        tar.read(file.fileno(), size)
+    tar.write(large)
+    digest = tar.finish()
+    assert taken == b"head" + content + large
+    assert digest == "sha256:" + hashlib.sha256(taken).hexdigest()
+    assert tar.length == len(taken)

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from migrator.cli.checksums import checksums
+from migrator.cli.export import export
 from migrator.cli.failures import interrupted, on_signal, tell
 from migrator.cli.migrate import migrate
 from migrator.cli.plan import plan
@@ -31,7 +32,7 @@ def commands() -> None:
     """
 
 
-for _command in (plan, migrate, checksums, verify, status, rollback):
+for _command in (plan, migrate, checksums, export, verify, status, rollback):
     commands.add_command(_command)
 
 

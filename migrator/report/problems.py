@@ -9,9 +9,9 @@ from migrator.errors import Problem
 from migrator.text import printable
 
 
-def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """What is left out, then what is worth knowing; safe to print on a terminal."""
-    for title, fatal in (("Not migrated", True), ("Worth knowing", False)):
+def problem_lines(problems: Sequence[Problem], left_out: str = "Not migrated") -> Iterator[str]:
+    """What is left out, under that title, then news; safe to print on a terminal."""
+    for title, fatal in ((left_out, True), ("Worth knowing", False)):
         chosen = [problem for problem in problems if problem.fatal is fatal]
         if chosen:
             yield f"{title} ({len(chosen)}):"

@@ -1,5 +1,7 @@
 """The two configs of a container: `config.json` becomes `config.v2.json`, and links move.
 
+A container that moves to another storage driver has that one's name in its config.
+
 Docker 1.10.3: migrate/v1/migratev1.go (migrateContainers), daemon/links.go.
 """
 
@@ -12,6 +14,7 @@ from migrator import gojson
 from migrator.gojson import STRINGS, Struct, member, scan
 
 _IMAGE = "Image"
+_DRIVER = "Driver"
 _LINKS = "Links"
 
 
@@ -23,12 +26,19 @@ class _HostConfig:
 _HOST_CONFIG = Struct(_HostConfig)
 
 
-def rewrite(config_json: bytes, image_id: str) -> bytes:
+def rewrite(config_json: bytes, image_id: str, driver: str | None = None) -> bytes:
     """config.v2.json: `config_json` with `image_id` (`sha256:...`) for its `Image`.
 
-    Top-level keys are sorted, values compacted. Raises FormatError.
+    Top-level keys are sorted, values compacted. `driver` is the storage driver
+    that the container moves to, if it moves. Raises FormatError.
     """
-    return gojson.encode_object(gojson.members(config_json) | {_IMAGE: gojson.quote(image_id)})
+    config = gojson.encode_object(gojson.members(config_json) | {_IMAGE: gojson.quote(image_id)})
+    return config if driver is None else with_driver(config, driver)
+
+
+def with_driver(config_v2_json: bytes, driver: str) -> bytes:
+    """config.v2.json with another storage driver; every other byte stays. Raises FormatError."""
+    return _with(config_v2_json, _DRIVER, gojson.quote(driver))
 
 
 def with_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | None:
@@ -39,15 +49,19 @@ def with_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | None:
     """
     if gojson.decode(hostconfig_json, _HOST_CONFIG).links is not None:
         return None
-    value = STRINGS.write(tuple(links))
-    start, end = scan.check(hostconfig_json)
-    if hostconfig_json[start:end] == b"null":
-        return gojson.encode_object({_LINKS: value})
-    spans = list(scan.members(hostconfig_json, start))
-    # The last one of several counts: links are null, so its value is.
-    for key, at, to in reversed(spans):
-        if gojson.fold(key) == gojson.fold(_LINKS):
-            return hostconfig_json[:at] + value + hostconfig_json[to:]
+    return _with(hostconfig_json, _LINKS, STRINGS.write(tuple(links)))
+
+
+def _with(document: bytes, key: str, value: bytes) -> bytes:
+    """A JSON object, or null, with another value for a key; every other byte stays."""
+    start, end = scan.check(document)
+    if document[start:end] == b"null":
+        return gojson.encode_object({key: value})
+    spans = list(scan.members(document, start))
+    # Go takes any case of a key, and the last one of several.
+    for name, at, to in reversed(spans):
+        if gojson.fold(name) == gojson.fold(key):
+            return document[:at] + value + document[to:]
     at = spans[-1][2] if spans else start + 1
-    addition = (b"," if spans else b"") + gojson.quote(_LINKS) + b":" + value
-    return hostconfig_json[:at] + addition + hostconfig_json[at:]
+    addition = (b"," if spans else b"") + gojson.quote(key) + b":" + value
+    return document[:at] + addition + document[at:]

@@ -6,11 +6,13 @@ Docker uses it to push without sending again and to pull without fetching again
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import orjson
 
 from migrator.errors import Problem, Subject
 from migrator.layer.identity import is_digest
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
 
 # Docker keeps the newest 50 digests of a layer.
 _MOST = 50
@@ -22,7 +24,7 @@ class Distribution:
     A record that is there but damaged stays as it is, and is one of `problems`.
     """
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/distribution"
         self.problems: list[Problem] = []
@@ -40,6 +42,16 @@ class Distribution:
         if known is not None:
             known[:] = [*(entry for entry in known if entry != metadata), metadata][-_MOST:]
             self._by_digest[digest] = diff_id
+
+    def carry(self, diff_id: str, entries: Sequence[Mapping[str, str]]) -> None:
+        """Add the record that another driver's store has of this layer, as the older part."""
+        if diff_id not in self._by_diff_id:
+            self._by_diff_id[diff_id] = self._existing(diff_id)
+        known = self._by_diff_id[diff_id]
+        if known is not None:
+            known[:] = [*(dict(entry) for entry in entries if entry not in known), *known][-_MOST:]
+            for entry in entries:
+                self._by_digest.setdefault(entry["Digest"], diff_id)
 
     def finish(self) -> None:
         """Stage the records."""

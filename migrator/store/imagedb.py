@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.layer.identity import hex_part, sha256_digest
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
 
 
 class ImageDB:
@@ -13,7 +13,7 @@ class ImageDB:
     so parents are written at the end, by `finish`.
     """
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/imagedb"
         self._added: set[str] = set()

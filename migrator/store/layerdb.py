@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrator.layer.identity import chain_id, hex_part
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
+
+# All but the cache-id; a foreign layer has a descriptor.
+_CARRIED = ("diff", "size", "parent", "tar-split.json.gz", "descriptor.json")
 
 
 class LayerDB:
     """Registers layers in a stage, each chainID once: the first to come keeps it."""
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/layerdb/sha256"
         self._registered: set[str] = set()
@@ -37,3 +40,18 @@ class LayerDB:
             write(f"{path}/parent", parent.encode())
         self._staging.link(f"{path}/tar-split.json.gz", record)
         return chain, True
+
+    def carry(self, chain: str, cache_id: str, source: Path) -> bool:
+        """Register a layer as it is in another driver's store; whether it is new.
+
+        `source` is its directory there, which was checked; `cache_id` names the
+        new driver's directory.
+        """
+        path = f"{self._base}/{hex_part(chain)}"
+        if self._staging.present(path):
+            return False
+        self._staging.write(f"{path}/cache-id", cache_id.encode())
+        for name in _CARRIED:
+            if (source / name).is_file():
+                self._staging.link(f"{path}/{name}", source / name)
+        return True

@@ -13,7 +13,7 @@ import orjson
 
 from migrator.errors import FormatError
 from migrator.files import read_file
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
 
 IMAGES = ".migration-v1-images.json"
 TAGS = ".migration-v1-tags"
@@ -21,7 +21,7 @@ TAGS = ".migration-v1-tags"
 _MAX_MAP = 32 << 20
 
 
-def stage_markers(staging: Staging, images: Mapping[str, str]) -> None:
+def stage_markers(staging: Stage, images: Mapping[str, str]) -> None:
     """Stage both; a map that is there already is replaced by `images`, which includes it."""
     data = orjson.dumps(images, option=orjson.OPT_SORT_KEYS)
     if not staging.present(IMAGES):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
 
 
 class Mounts:
     """Registers the writable layers of containers in a stage."""
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
         self._base = f"image/{driver}/layerdb/mounts"
 
-    def register(self, container_id: str, parent: str, init_id: str | None) -> None:
-        """Register the container's layer, which has the container's own ID.
+    def register(
+        self, container_id: str, parent: str | None, mount_id: str, init_id: str | None
+    ) -> bool:
+        """Register the layer `mount_id` as the container's; whether it had none before.
 
-        `parent` is the chainID of its image, `init_id` its init layer's ID
-        when the driver has one.
+        `parent` is the chainID of its image, None for an image without layers;
+        `init_id` is its init layer, when the driver has one.
         """
         path = f"{self._base}/{container_id}"
         if self._staging.present(path):
-            return
-        self._staging.write(f"{path}/mount-id", container_id.encode())
-        if init_id is not None:
-            self._staging.write(f"{path}/init-id", init_id.encode())
-        self._staging.write(f"{path}/parent", parent.encode())
+            return False
+        parts = {"mount-id": mount_id, "init-id": init_id, "parent": parent}
+        for name, value in parts.items():
+            if value is not None:
+                self._staging.write(f"{path}/{name}", value.encode())
+        return True

@@ -8,13 +8,13 @@ import orjson
 
 from migrator import gojson
 from migrator.errors import FormatError
-from migrator.state.staging import Staging
+from migrator.store.stage import Stage
 
 
 class References:
     """Adds references to those that the data root has; an existing one wins."""
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
         self._path = f"image/{driver}/repositories.json"
         self._existing = staging.current(self._path)

@@ -1,0 +1,151 @@
+"""What an export did: for people, and as JSON for programs (the README has the fields)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.errors import ExitCode, Problem
+from migrator.export.compression import Compression
+from migrator.export.layers import ReadLayer
+from migrator.export.source import Image
+from migrator.host import Host
+from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.summary import SCHEMA, Timings
+from migrator.text import printable, quantity
+from migrator.version import __version__
+
+
+@dataclass(slots=True)
+class ExportSummary:
+    """The result of an export.
+
+    `rejected` are the configs that were exported as they are although OCI's
+    schema rejects them; `problems` all that was left out, and news. `size` is
+    what all blobs of layers take up, in bytes.
+    """
+
+    data_root: str
+    driver: str
+    layout: str
+    output: str
+    compression: Compression
+    host: Host
+    workers: int
+    timings: Timings
+    images: list[Image] = field(default_factory=list)
+    layers: list[ReadLayer] = field(default_factory=list)
+    rejected: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether something that was asked for is not in the export."""
+        return any(problem.fatal for problem in self.problems)
+
+    @property
+    def nothing_to_do(self) -> str | None:
+        """Why there is no output although nothing went wrong."""
+        return None if self.images or self.left_out else "no images there, nothing to do"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 when nothing could be exported, 3 when something was left out or is not valid OCI."""
+        if not self.images and self.left_out:
+            return ExitCode.FAILED
+        return ExitCode.PARTIAL if self.left_out or self.rejected else ExitCode.OK
+
+    @property
+    def tar_bytes(self) -> int:
+        """Bytes of all layers' tars."""
+        return sum(layer.hashed.digest.tar_bytes for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers' blobs."""
+        blobs = {layer.blob.digest: layer.blob.size for layer in self.layers if layer.blob}
+        return sum(blobs.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `--report` writes."""
+        seconds = self.timings.seconds.get("layers", 0.0)
+        return {
+            "schema": SCHEMA,
+            "migrator": __version__,
+            "command": "export",
+            "data_root": printable(self.data_root),
+            "driver": self.driver,
+            "format": self.layout,
+            "output": printable(self.output),
+            "compression": str(self.compression.algorithm),
+            "compression_level": self.compression.level,
+            "exit_code": int(self.exit_code),
+            "nothing_to_do": self.nothing_to_do,
+            "host": self.host.as_json(),
+            "workers": self.workers,
+            "bytes": self.tar_bytes,
+            "blob_bytes": self.size,
+            "seconds": self.timings.total,
+            "bytes_per_second": self.tar_bytes / seconds if seconds else None,
+            "phases": self.timings.seconds,
+            "images": [
+                {
+                    "image_id": image.image_id,
+                    "names": [printable(name) for name in image.names],
+                    "diff_ids": list(image.diff_ids),
+                }
+                for image in self.images
+            ],
+            "layers": [_layer_as_json(layer) for layer in self.layers],
+            "rejected": problems_as_json(self.rejected),
+            "problems": problems_as_json(self.problems),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The closing summary, a line each, safe to print on a terminal."""
+        where = f"{printable(self.data_root)} (driver {self.driver})"
+        if self.nothing_to_do is not None:
+            yield f"{where}: {self.nothing_to_do}"
+        elif not self.images:
+            yield f"Nothing of {where} could be exported"
+        else:
+            names = sum(len(image.names) for image in self.images)
+            yield f"Exported {where} to {printable(self.output)}"
+            yield f"  images      {len(self.images)}, with {names} names"
+            yield (
+                f"  layers      {len({layer.diff_id for layer in self.layers})},"
+                f" {quantity(self.tar_bytes)}, {self.compression.algorithm}:"
+                f" {quantity(self.size)}"
+            )
+            phases = ", ".join(
+                f"{name} {took:.2f} s" for name, took in self.timings.seconds.items()
+            )
+            yield f"  time        {self.timings.total:.2f} s with {self.workers} workers ({phases})"
+        yield from self.problem_lines()
+
+    def problem_lines(self) -> Iterator[str]:
+        """What went wrong, and what is worth knowing."""
+        yield from problem_lines(self.problems, "Not exported")
+        if self.rejected:
+            yield f"Exported as it is, though not valid for OCI ({len(self.rejected)}):"
+        for problem in self.rejected:
+            yield printable(f"  {problem}")
+
+
+def _layer_as_json(layer: ReadLayer) -> dict[str, Any]:
+    hashed, fault = layer.hashed, layer.hashed.fault
+    return {
+        "key": hashed.v1_id,
+        "diff_id": layer.diff_id,
+        "blob": None if layer.blob is None else layer.blob.digest,
+        "blob_bytes": None if layer.blob is None else layer.blob.size,
+        "size": hashed.digest.size,
+        "tar_bytes": hashed.digest.tar_bytes,
+        "files": hashed.digest.files,
+        "begun": layer.begun,
+        "seconds": hashed.seconds,
+        "worker": layer.worker,
+        "method": str(hashed.method),
+        "fault": None if fault is None else printable(fault),
+    }
