@@ -15,9 +15,9 @@ from migrator.hashing import hash_layers
 from migrator.host import Host, default_workers
 from migrator.layer.task import HashedLayer
 from migrator.legacy.root import open_root
-from migrator.migration import failures, layer_rows, record_faults
 from migrator.planning import make_plan
 from migrator.progress import Progress
+from migrator.report.layers import failures, layer_rows, record_faults
 from migrator.report.summary import Summary, Timings
 from migrator.state import lock
 from migrator.state.directory import Phase, StateDirectory

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from migrator import disk
 from migrator.errors import MigratorError, PermissionDenied, StoreError
-from migrator.layer.task import HashedLayer, LayerTask, hash_layer
+from migrator.layer.task import HashedLayer, hash_layer
 from migrator.planning import Plan
-from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.state.directory import StateDirectory
 from migrator.state.journal import Journal
@@ -33,7 +33,9 @@ class Hashed:
 
 
 def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progress) -> Hashed:
-    """Hash the layers of `plan`, the largest first, each in one of `workers` processes.
+    """Hash the layers of `plan`, each in one of `workers` processes.
+
+    The largest come first, unless the driver reads them better in another order.
 
     What the journal in `state` knows and is still true is kept; what is hashed
     goes into it. No `workers`: all in this process. A layer that cannot be
@@ -45,13 +47,20 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
     if not state.records.is_dir():
         disk.make_directory(state.records)
     hashed = Hashed()
-    pool: Pool[LayerTask, HashedLayer] = Pool(hash_layer, min(workers, len(plan.tasks)))
-    with plan.driver.opened(), Journal(state.journal) as journal, progress, pool:
+    driver = plan.driver
+    parents = {task.v1_id: task.parent for task in plan.tasks}
+    most = min(workers, len(plan.tasks))
+    with (
+        driver.opened(),
+        Journal(state.journal) as journal,
+        progress,
+        Pool(hash_layer, (schedule := driver.schedule(parents, most)).workers) as pool,
+    ):
         known = journal.layers()
         tasks = [dataclasses.replace(task, known=known.get(task.v1_id)) for task in plan.tasks]
         progress.begin("hashing", len(tasks), plan.size)
         start = time.perf_counter()
-        for event in pool.run(tasks):
+        for event in pool.run(tasks, by(lambda task: task.v1_id, schedule.choose)):
             v1_id = event.task.v1_id
             match event:
                 case Started():

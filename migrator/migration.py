@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-from migrator.errors import DaemonRunning, MigratorError, Problem, Subject
-from migrator.hashing import Hashed, hash_layers
+from migrator.conversion.planning import check_target
+from migrator.converting import convert_root
+from migrator.errors import DaemonRunning
+from migrator.hashing import hash_layers
 from migrator.host import Host, default_workers
 from migrator.legacy.daemon import find_daemon
-from migrator.legacy.root import open_root
-from migrator.planning import Plan, make_plan
+from migrator.legacy.root import LegacyRoot, open_root
+from migrator.planning import make_plan
 from migrator.progress import Progress
-from migrator.report.summary import LayerRow, Summary, Timings
-from migrator.rewriting import Rewritten, rewrite
+from migrator.report.layers import fill, record_faults
+from migrator.report.summary import Summary, Timings
+from migrator.rewriting import rewrite
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.space import Space
 from migrator.state.staging import Staging
+
+__all__ = ["migrate", "record_faults", "refuse_daemon"]
 
 
 def migrate(
     data_root: Path | str,
     driver: str = "auto",
     *,
+    target_driver: str | None = None,
     storage_opts: Iterable[str] = (),
     work_dir: Path | None = None,
     workers: int | None = None,
@@ -34,17 +40,19 @@ def migrate(
     Adds the content-addressed metadata of Docker >= 1.10 and leaves the old
     where and as it is. `driver` names the storage driver (`auto` finds it),
     `workers` the number of processes (default: the CPUs this process may use;
-    0: none but this one).
+    0: none but this one). With a `target_driver` (overlay2) the layers are
+    built for that one, too; then the data root may also be one of Docker >= 1.10.
     What could not be migrated is in the summary's `problems`. Raises a
     `MigratorError` when nothing was migrated.
     """
     progress = progress or Progress()
     timings = Timings()
+    if target_driver is not None:
+        check_target(target_driver)
     with timings.phase("read"):
         progress.phase("reading")
         root = open_root(Path(data_root), driver, storage_opts, work_dir)
         refuse_daemon(root.path)
-    state = StateDirectory(root.path)
     summary = Summary(
         "migrate",
         str(root.path),
@@ -54,30 +62,42 @@ def migrate(
         timings,
     )
     with lock.exclusive(root.path):
-        if state.phase in (Phase.PUBLISHING, Phase.UNDOING):
-            progress.note("an interrupted run had begun to change the data root: settled first")
-            publication.settle(state)
-        with timings.phase("plan"):
-            progress.phase("planning")
-            plan = make_plan(root)
-        if plan.done_before:
-            summary.nothing_to_do = "already migrated, nothing to do"
-            summary.problems = list(plan.problems)
-            return summary
-        Space(plan).check()
-        state.create()
-        state.phase = Phase.PREPARING
-        with timings.phase("hash"):
-            hashed = hash_layers(plan, state, summary.workers, progress)
-        with timings.phase("rewrite"):
-            progress.phase("rewriting")
-            staging = Staging(state, root.driver_name)
-            rewritten = rewrite(plan, hashed, staging)
-            staging.seal()
-        with timings.phase("publish"):
-            progress.phase("publishing")
-            publication.publish(state)
-    return _fill(summary, plan, hashed, rewritten)
+        for state in StateDirectory.all(root.path):
+            if state.phase in (Phase.PUBLISHING, Phase.UNDOING):
+                progress.note("an interrupted run had begun to change the data root: settled first")
+                publication.settle(state)
+        if target_driver is None:
+            _migrate(root, summary, progress)
+        else:
+            convert_root(root, driver, target_driver, summary, progress)
+    return summary
+
+
+def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
+    """Migrate a data root, whose lock is held, in place."""
+    timings = summary.timings
+    state = StateDirectory(root.path)
+    with timings.phase("plan"):
+        progress.phase("planning")
+        plan = make_plan(root)
+    if plan.done_before:
+        summary.nothing_to_do = "already migrated, nothing to do"
+        summary.problems = list(plan.problems)
+        return
+    Space(plan).check()
+    state.create()
+    state.phase = Phase.PREPARING
+    with timings.phase("hash"):
+        hashed = hash_layers(plan, state, summary.workers, progress)
+    with timings.phase("rewrite"):
+        progress.phase("rewriting")
+        staging = Staging(state, root.driver_name)
+        rewritten = rewrite(plan, hashed, staging)
+        staging.seal()
+    with timings.phase("publish"):
+        progress.phase("publishing")
+        publication.publish(state)
+    fill(summary, plan, hashed, rewritten)
 
 
 def refuse_daemon(data_root: Path) -> None:
@@ -89,60 +109,3 @@ def refuse_daemon(data_root: Path) -> None:
             subject=str(data_root),
             hint="stop the daemon first; `migrator checksums` may run beside it",
         )
-
-
-def _fill(summary: Summary, plan: Plan, hashed: Hashed, rewritten: Rewritten) -> Summary:
-    summary.images = len(rewritten.images)
-    summary.distinct_images = len(set(rewritten.images.values()))
-    summary.layers_new = rewritten.layers
-    summary.duplicates = rewritten.duplicates
-    summary.tags = rewritten.tags
-    summary.containers = rewritten.containers
-    summary.layers = layer_rows(hashed, rewritten.chains)
-    summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
-    return summary
-
-
-def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:
-    """A report row for every hashed layer, by v1 ID."""
-    return [
-        LayerRow(
-            v1_id=v1_id,
-            diff_id=layer.digest.diff_id,
-            chain_id=chains.get(v1_id),
-            size=layer.digest.size,
-            tar_bytes=layer.digest.tar_bytes,
-            files=layer.digest.files,
-            begun=hashed.begun[v1_id],
-            seconds=layer.seconds,
-            worker=hashed.workers[v1_id],
-            method=str(layer.method),
-            kept=layer.kept,
-            fault=layer.fault,
-        )
-        for v1_id, layer in sorted(hashed.layers.items())
-    ]
-
-
-def record_faults(hashed: Hashed) -> list[Problem]:
-    """News for the owner: layers whose tar-split record no longer fits their files."""
-    return [
-        Problem(
-            Subject.LAYER,
-            v1_id,
-            f"its tar-split record was of no use ({layer.fault}); its diff was made anew,"
-            " so its diffID may not be the one that registries know",
-            fatal=False,
-        )
-        for v1_id, layer in sorted(hashed.layers.items())
-        if layer.fault is not None
-    ]
-
-
-def failures(hashed: Hashed) -> list[Problem]:
-    """A problem for every layer that could not be hashed."""
-
-    def problem(v1_id: str, error: MigratorError) -> Problem:
-        return Problem(Subject.LAYER, v1_id, str(error), error.hint)
-
-    return [problem(v1_id, error) for v1_id, error in sorted(hashed.failed.items())]

@@ -18,6 +18,7 @@ from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot, open_root
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store.markers import TAGS, read_image_map
+from migrator.store.overlay2 import MAX_CHAIN
 from migrator.text import shown
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
@@ -31,10 +32,12 @@ class Plan:
 
     `images` are the legacy images that can be migrated, parents first in
     Docker's order; `migrated` those that an earlier migration did (v1 ID to
-    image ID); `tasks` the layers to hash, largest first.
+    image ID); `tasks` the layers to hash, largest first. `target` is the
+    storage driver that the new store is for.
     """
 
     root: LegacyRoot
+    target: str
     images: tuple[LegacyImage, ...]
     migrated: Mapping[str, str]
     tasks: tuple[LayerTask, ...]
@@ -47,6 +50,11 @@ class Plan:
     def driver(self) -> Driver:
         """The storage driver of the layers."""
         return self.root.driver
+
+    @property
+    def converts(self) -> bool:
+        """Whether the new store is for another driver, whose layers have to be built."""
+        return self.target != self.root.driver_name
 
     @property
     def size(self) -> int:
@@ -74,18 +82,21 @@ def plan(
     return make_plan(open_root(Path(data_root), driver, storage_opts, work_dir))
 
 
-def make_plan(root: LegacyRoot) -> Plan:
+def make_plan(root: LegacyRoot, target: str = "") -> Plan:
     """Read a legacy store's metadata. Raises a MigratorError only when nothing can go on.
 
+    `target` names the storage driver that the new store is for, if not the old one's.
     A root without a legacy store, as Docker >= 1.10 makes it, has nothing to migrate.
     """
+    target = target or root.driver_name
     if not root.has_store:
-        return Plan(root, (), {}, (), (), (), (), done_before=True)
+        return Plan(root, target, (), {}, (), (), (), (), done_before=True)
     graph = root.graph()
     problems = list(graph.problems)
     driver = root.driver
-    migrated = _migrated(root)
-    images = _usable(driver, graph, problems)
+    migrated = _migrated(root, target)
+    converts = target != root.driver_name
+    images = _usable(driver, graph, MAX_CHAIN if converts else _MAX_DEPTH, problems)
     known = {image.v1_id for image in images}
     references, found = root.repositories()
     problems += found
@@ -105,11 +116,12 @@ def make_plan(root: LegacyRoot) -> Plan:
         for subject, name, v1_id in orphans
         if v1_id in graph.images and v1_id not in known
     ]
-    state = StateDirectory(root.path)
+    state = StateDirectory(root.path, target if converts else "")
     tasks = [_task(driver, state, image) for image in images if image.v1_id not in migrated]
     tasks.sort(key=lambda task: (-task.size, task.v1_id))
     return Plan(
         root=root,
+        target=target,
         images=tuple(images),
         migrated=migrated,
         tasks=tuple(tasks),
@@ -120,17 +132,26 @@ def make_plan(root: LegacyRoot) -> Plan:
     )
 
 
+def is_migrated(root: LegacyRoot) -> bool:
+    """Whether a data root has no legacy store, or one that was migrated in place."""
+    return (
+        not root.has_store
+        or StateDirectory(root.path).phase is Phase.PUBLISHED
+        or _marked(root.path)
+    )
+
+
 def _marked(data_root: Path) -> bool:
     """Whether both markers say that a migration, ours or Docker's, was completed."""
     return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
 
 
-def _migrated(root: LegacyRoot) -> dict[str, str]:
+def _migrated(root: LegacyRoot, target: str) -> dict[str, str]:
     """Images that the map of an earlier migration names, and that are there."""
     images = read_image_map(root.path) or {}
     if not images:
         return {}
-    content = inside(root.path, f"image/{root.driver_name}/imagedb/content/sha256/_").parent
+    content = inside(root.path, f"image/{target}/imagedb/content/sha256/_").parent
     return {
         v1_id: image_id
         for v1_id, image_id in images.items()
@@ -138,8 +159,13 @@ def _migrated(root: LegacyRoot) -> dict[str, str]:
     }
 
 
-def _usable(driver: Driver, graph: Graph, problems: list[Problem]) -> list[LegacyImage]:
-    """Images in Docker's order, without those whose layer, or an ancestor's, has no directory."""
+def _usable(
+    driver: Driver, graph: Graph, most: int, problems: list[Problem]
+) -> list[LegacyImage]:
+    """Images in Docker's order, without those whose layer, or an ancestor's, has no directory.
+
+    `most` is how many layers an image may have.
+    """
     usable: list[LegacyImage] = []
     lost: dict[str, str] = {}
     depths: dict[str | None, int] = {None: 0}
@@ -151,8 +177,8 @@ def _usable(driver: Driver, graph: Graph, problems: list[Problem]) -> list[Legac
             problems.append(Problem(Subject.IMAGE, v1_id, reason))
             continue
         depths[v1_id] = depths[image.parent] + 1
-        if depths[v1_id] > _MAX_DEPTH:
-            reason = f"it has more than {_MAX_DEPTH} layers"
+        if depths[v1_id] > most:
+            reason = f"it has more than {most} layers, and the new store takes no more"
         elif not driver.layer_exists(v1_id):
             reason = f"its directory {driver.layer_root(v1_id)} is missing"
         else:

@@ -1,4 +1,4 @@
-"""Worker processes: one task each at a time, the largest first.
+"""Worker processes: one task each at a time, in the order of the list or another.
 
 A small pool of our own, because the standard ones hide what is needed here:
 which worker died over which task (it is tried once more, then it is an error
@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkProcess
@@ -43,6 +43,30 @@ class Job(Protocol[TaskIn, ResultOut]):
     """What a worker does with a task; it calls its second argument with amounts of work done."""
 
     def __call__(self, task: TaskIn, progress: Callable[[int], None], /) -> ResultOut: ...
+
+
+class Choose(Protocol[TaskIn]):
+    """Which of the waiting tasks a worker does next, by its index.
+
+    `last` is what the worker did before, if anything. None has it wait until
+    another worker has finished.
+    """
+
+    def __call__(self, last: TaskIn | None, waiting: Sequence[TaskIn], /) -> int | None: ...
+
+
+def first(last: object, waiting: Sequence[object], /) -> int | None:
+    """Choose the tasks in the order given."""
+    return 0
+
+
+def by(key: Callable[[Task], str], choose: Choose[str]) -> Choose[Task]:
+    """Choose among tasks as `choose` does among what `key` tells of them."""
+    if choose is first:
+        return first
+    return lambda last, waiting: choose(
+        None if last is None else key(last), [key(task) for task in waiting]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +99,14 @@ class Finished(Generic[Task, Result]):
 Event = Started[Task] | Progressed[Task] | Finished[Task, Result]
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How layers are read best: by so many workers at most, each choosing so among layer IDs."""
+
+    workers: int
+    choose: Choose[str] = first
+
+
 class Pool(Generic[Task, Result]):
     """Runs `job` over tasks in `workers` processes; with none in this one, a task at a time.
 
@@ -96,18 +128,27 @@ class Pool(Generic[Task, Result]):
         for worker in self._workers:
             worker.stop()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Event[Task, Result]]:
-        """Do all `tasks`, begun in the given order, and tell what happens as it happens."""
+    def run(
+        self, tasks: Iterable[Task], choose: Choose[Task] = first
+    ) -> Iterator[Event[Task, Result]]:
+        """Do all `tasks`, in the order in which `choose` picks them, and tell what happens."""
+        waiting = list(tasks)
         if not self._workers:
-            yield from self._run_here(tasks)
+            yield from self._run_here(waiting, choose)
             return
-        waiting = deque((task, 0) for task in tasks)
+        again: deque[tuple[Task, int]] = deque()
+        idle = True
         while True:
-            for worker in self._workers:
-                if waiting and worker.task is None:
-                    task, attempts = waiting.popleft()
-                    self._hand_out(worker, task, attempts)
-                    yield Started(task, worker.number)
+            # A worker may have been waiting for what another one has been asked about since.
+            while idle:
+                idle = False
+                for worker in self._workers:
+                    if worker.task is None and (
+                        given := self._next(worker, waiting, again, choose)
+                    ):
+                        self._hand_out(worker, *given)
+                        idle = True
+                        yield Started(given[0], worker.number)
             busy = {
                 worker.connection: (worker, *worker.task)
                 for worker in self._workers
@@ -120,9 +161,10 @@ class Pool(Generic[Task, Result]):
                 try:
                     kind, value = worker.connection.recv()
                 except (EOFError, OSError):
+                    idle = True
                     cause = worker.bury()
                     if attempts < _RETRIES:
-                        waiting.appendleft((task, attempts + 1))
+                        again.append((task, attempts + 1))
                         yield Progressed(task, worker.number, -worker.done)
                     else:
                         error = LayerError(f"its worker process {cause}, twice")
@@ -132,11 +174,33 @@ class Pool(Generic[Task, Result]):
                     worker.done += value
                     yield Progressed(task, worker.number, value)
                     continue
-                worker.task = None
+                idle = True
+                worker.task, worker.last = None, task
                 yield Finished(task, worker.number, *value)
 
-    def _run_here(self, tasks: Iterable[Task]) -> Iterator[Event[Task, Result]]:
-        for task in tasks:
+    def _next(
+        self,
+        worker: _Worker,
+        waiting: list[Task],
+        again: deque[tuple[Task, int]],
+        choose: Choose[Task],
+    ) -> tuple[Task, int] | None:
+        """A task for an idle worker and how often it was tried; None if it is to wait."""
+        if again:
+            return again.popleft()
+        if not waiting:
+            return None
+        chosen = choose(worker.last, waiting)
+        if chosen is None:
+            if any(other.task is not None for other in self._workers):
+                return None
+            chosen = 0
+        return waiting.pop(chosen), 0
+
+    def _run_here(self, waiting: list[Task], choose: Choose[Task]) -> Iterator[Event[Task, Result]]:
+        last: Task | None = None
+        while waiting:
+            task = last = waiting.pop(choose(last, waiting) or 0)
             yield Started(task, 0)
             amounts: list[int] = []
             result, error = _attempt(self._job, task, amounts.append)
@@ -165,6 +229,7 @@ class _Worker:
         self.number = number
         self.process: ForkProcess | None = None
         self.task: tuple[Any, int] | None = None
+        self.last: Any = None
         self.done = 0
 
     def start(
@@ -199,7 +264,7 @@ class _Worker:
         self.connection.close()
         self.process.close()
         self.process = None
-        self.task = None
+        self.task = self.last = None
         if code < 0:
             return f"was killed ({_signal_name(-code)})"
         return f"ended with status {code}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import orjson
 
 from migrator import gojson
+from migrator.drivers import Driver
 from migrator.errors import FormatError, LayerError, Problem, Subject
 from migrator.hashing import Hashed
 from migrator.layer.identity import chain_of, hex_part, is_sha256
@@ -19,7 +21,6 @@ from migrator.layer.task import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
 from migrator.planning import Plan
-from migrator.state.staging import Staging
 from migrator.store import containerconfig, imageconfig
 from migrator.store.distribution import Distribution
 from migrator.store.imagedb import ImageDB
@@ -27,11 +28,37 @@ from migrator.store.layerdb import LayerDB
 from migrator.store.markers import stage_markers
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
+from migrator.store.stage import Stage
 from migrator.text import shown
 
 
+class Directories(Protocol):
+    """What the directories that hold the layers' files are called in the new store."""
+
+    def of_layer(self, v1_id: str) -> str:
+        """The cache-id of an image's layer."""
+
+    def of_container(self, container: str) -> tuple[str, str | None]:
+        """mount-id and, if there is an init layer, init-id of a container. Raises LayerError."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Image:
+class OwnDirectories:
+    """Those of the legacy store: every layer stays where it is."""
+
+    driver: Driver
+
+    def of_layer(self, v1_id: str) -> str:
+        return v1_id
+
+    def of_container(self, container: str) -> tuple[str, str | None]:
+        if not self.driver.container_exists(container):
+            raise LayerError("its writable layer is missing; Docker will not show it")
+        return container, self.driver.init_layer(container)
+
+
+@dataclass(frozen=True, slots=True)
+class MigratedImage:
     """A migrated image, as far as its children and containers need it."""
 
     image_id: str
@@ -42,10 +69,14 @@ class _Image:
 
 @dataclass(slots=True)
 class Rewritten:
-    """What was staged. `images` maps v1 IDs to image IDs, `chains` v1 IDs to chainIDs."""
+    """What was staged. `images` maps v1 IDs to image IDs, `chains` v1 IDs to chainIDs.
+
+    `directories` are all that the new store names, as `Directories` gives them.
+    """
 
     images: dict[str, str] = field(default_factory=dict)
     chains: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
     layers: int = 0
     duplicates: int = 0
     tags: int = 0
@@ -53,22 +84,28 @@ class Rewritten:
     problems: list[Problem] = field(default_factory=list)
 
 
-def rewrite(plan: Plan, hashed: Hashed, staging: Staging) -> Rewritten:
+def rewrite(
+    plan: Plan, hashed: Hashed, staging: Stage, directories: Directories | None = None
+) -> Rewritten:
     """Stage everything that `plan` names and whose layers are hashed.
 
-    What cannot be done is a problem of the result; the rest goes on.
+    `directories` are those of the layers, by default the legacy ones. What
+    cannot be done is a problem of the result; the rest goes on.
     """
+    directories = directories or OwnDirectories(plan.driver)
     result = Rewritten()
-    images = _images(plan, hashed, staging, result)
-    _containers(plan, images, staging, result)
+    images = _images(plan, hashed, staging, directories, result)
+    _containers(plan, images, staging, directories, result)
     _tags(plan, staging, result)
     stage_markers(staging, {**plan.migrated, **result.images})
     return result
 
 
-def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> dict[str, _Image]:
-    stores = _Stores(staging, plan.driver.name)
-    done: dict[str, _Image] = {}
+def _images(
+    plan: Plan, hashed: Hashed, staging: Stage, directories: Directories, result: Rewritten
+) -> dict[str, MigratedImage]:
+    stores = _Stores(staging, plan.target, directories)
+    done: dict[str, MigratedImage] = {}
     lost: dict[str, str] = {}
     for image in plan.images:
         if image.parent in lost:
@@ -79,7 +116,7 @@ def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> 
         parent = done[image.parent] if image.parent is not None else None
         try:
             if image.v1_id in plan.migrated:
-                done[image.v1_id] = _existing(plan, staging, plan.migrated[image.v1_id])
+                done[image.v1_id] = existing_image(plan, staging, plan.migrated[image.v1_id])
             else:
                 done[image.v1_id] = _image(image, parent, hashed, stores, result)
         except (LayerError, FormatError) as error:
@@ -95,15 +132,20 @@ def _images(plan: Plan, hashed: Hashed, staging: Staging, result: Rewritten) -> 
 class _Stores:
     """The parts of the new store that images go into."""
 
-    def __init__(self, staging: Staging, driver: str) -> None:
+    def __init__(self, staging: Stage, driver: str, directories: Directories) -> None:
+        self.directories = directories
         self.layers = LayerDB(staging, driver)
         self.images = ImageDB(staging, driver)
         self.distribution = Distribution(staging, driver)
 
 
 def _image(
-    image: LegacyImage, parent: _Image | None, hashed: Hashed, stores: _Stores, result: Rewritten
-) -> _Image:
+    image: LegacyImage,
+    parent: MigratedImage | None,
+    hashed: Hashed,
+    stores: _Stores,
+    result: Rewritten,
+) -> MigratedImage:
     """Stage one image and its layer. Raises LayerError or FormatError if that cannot be done."""
     failure = hashed.failed.get(image.v1_id)
     if failure is not None:
@@ -112,13 +154,16 @@ def _image(
     diff_id = layer.digest.diff_id
     # Before the config is looked at, as Docker does: if that is unusable, the
     # layer is there all the same, for another image with the same layers.
+    cache_id = stores.directories.of_layer(image.v1_id)
     chain, new = stores.layers.register(
         parent.chain if parent else None,
         diff_id,
         layer.digest.size,
-        image.v1_id,
+        cache_id,
         hashed.records[image.v1_id],
     )
+    if new:
+        result.directories.add(cache_id)
     result.layers += new
     result.duplicates += not new
     entry = imageconfig.history_entry(image.json)
@@ -131,12 +176,12 @@ def _image(
         stores.distribution.add(diff_id, image.checksum)
     result.images[image.v1_id] = image_id
     result.chains[image.v1_id] = chain
-    return _Image(image_id, diff_ids, chain, history)
+    return MigratedImage(image_id, diff_ids, chain, history)
 
 
-def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:
-    """An image that an earlier migration made, read back from its config."""
-    path = f"image/{plan.driver.name}/imagedb/content/sha256/{hex_part(image_id)}"
+def existing_image(plan: Plan, staging: Stage, image_id: str) -> MigratedImage:
+    """An image that an earlier migration made, read back from its config. Raises FormatError."""
+    path = f"image/{plan.target}/imagedb/content/sha256/{hex_part(image_id)}"
     config = staging.current(path) or b""
     try:
         diff_ids = tuple(orjson.loads(gojson.members(config)["rootfs"])["diff_ids"])
@@ -147,12 +192,12 @@ def _existing(plan: Plan, staging: Staging, image_id: str) -> _Image:
     chain = chain_of(diff_ids)
     if chain is None:
         raise FormatError("no config of an image with layers", subject=path)
-    return _Image(image_id, diff_ids, chain, imageconfig.inherited_history(config))
+    return MigratedImage(image_id, diff_ids, chain, imageconfig.inherited_history(config))
 
 
-def _tags(plan: Plan, staging: Staging, result: Rewritten) -> None:
+def _tags(plan: Plan, staging: Stage, result: Rewritten) -> None:
     images = {**plan.migrated, **result.images}
-    references = References(staging, plan.driver.name)
+    references = References(staging, plan.target)
     for reference in plan.references:
         image_id = images.get(reference.v1_id)
         if image_id is None:
@@ -167,10 +212,14 @@ def _tags(plan: Plan, staging: Staging, result: Rewritten) -> None:
 
 
 def _containers(
-    plan: Plan, images: Mapping[str, _Image], staging: Staging, result: Rewritten
+    plan: Plan,
+    images: Mapping[str, MigratedImage],
+    staging: Stage,
+    directories: Directories,
+    result: Rewritten,
 ) -> None:
-    driver = plan.driver
-    mounts = Mounts(staging, driver.name)
+    mounts = Mounts(staging, plan.target)
+    driver = plan.target if plan.converts else None
     migrated: dict[str, LegacyContainer] = {}
     for container in plan.containers:
         image = images.get(container.v1_id)
@@ -181,16 +230,19 @@ def _containers(
         path = f"containers/{container.id}/config.v2.json"
         if not staging.present(path):
             try:
-                config = containerconfig.rewrite(container.config, image.image_id)
+                config = containerconfig.rewrite(container.config, image.image_id, driver)
             except FormatError as error:
                 result.problems.append(Problem(Subject.CONTAINER, container.shown, str(error)))
                 continue
             staging.write(path, config)
-        if driver.container_exists(container.id):
-            mounts.register(container.id, image.chain, driver.init_layer(container.id))
+        try:
+            mount_id, init_id = directories.of_container(container.id)
+        except LayerError as error:
+            reason = shown(str(error))
+            result.problems.append(Problem(Subject.CONTAINER, container.shown, reason, error.hint))
         else:
-            reason = "its writable layer is missing; Docker will not show it"
-            result.problems.append(Problem(Subject.CONTAINER, container.shown, reason))
+            if mounts.register(container.id, image.chain, mount_id, init_id):
+                result.directories |= {mount_id} if init_id is None else {mount_id, init_id}
         migrated[container.id] = container
         result.containers += 1
     _links(plan, migrated, staging, result)
@@ -199,7 +251,7 @@ def _containers(
 def _links(
     plan: Plan,
     migrated: Mapping[str, LegacyContainer],
-    staging: Staging,
+    staging: Stage,
     result: Rewritten,
 ) -> None:
     """Move links from the link graph into the host configs of migrated containers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +10,23 @@ import pytest
 
 from tests.crash.checks import try_point, try_unreadable
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import REAL, STORES_BUILT, Scenario, Start, prepare, scratch
+from tests.crash.scenarios import (
+    COMMANDS,
+    CONVERSION_COMMANDS,
+    CONVERTED,
+    REAL,
+    STORES_BUILT,
+    Scenario,
+    Start,
+    prepare,
+    scratch,
+)
 
 SAMPLE = 4
+SCENARIOS = [
+    *itertools.product(STORES_BUILT, COMMANDS),
+    *itertools.product(CONVERTED, CONVERSION_COMMANDS),
+]
 
 
 @pytest.fixture
@@ -34,14 +49,13 @@ def start() -> Iterator[Callable[[str], Start]]:
 
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
-@pytest.mark.parametrize("command", ["migrate", "rollback", "checksums"])
-@pytest.mark.parametrize("name", STORES_BUILT)
+@pytest.mark.parametrize(("name", "command"), SCENARIOS)
 def test_points(
     name: str, command: str, fault: Fault, start: Callable[[str], Start], memory: Path
 ) -> None:
     scenario = Scenario(start(name), command)
     scenario.begin(memory / "root")
-    points = run([command, "-g", memory / "root", "-q"]).points
+    points = run(scenario.arguments(memory / "root")).points
     numbers = [n for n, point in enumerate(points) if fault.concerns(point.rpartition(" ")[0])]
     assert len(numbers) > SAMPLE
     for number in numbers[len(numbers) // (2 * SAMPLE) :: len(numbers) // SAMPLE]:

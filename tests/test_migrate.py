@@ -21,6 +21,7 @@ STORES = {
     "docker-1.9.1-overlay-odd": ("overlay", 3),
     "docker-1.9.1-aufs": ("aufs", 3),
     "docker-1.9.1-btrfs": ("btrfs", 3),
+    "docker-1.9.1-devicemapper": ("devicemapper", 3),
     "docker-1.7.1-overlay": ("overlay", 3),
     "docker-1.7.1-aufs": ("aufs", 3),
     "docker-1.7.1-vfs-trees": ("vfs", 3),

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -136,3 +136,39 @@ def test_workers_end_with_their_parent() -> None:
     for fd in (begun, begin, alive, blocked, release):
         os.close(fd)
     assert gone
+
+
+def followed(events: list[object]) -> dict[int, list[int]]:
+    """What each worker did, in its order."""
+    done: dict[int, list[int]] = {}
+    for event in events:
+        if isinstance(event, Started):
+            done.setdefault(event.worker, []).append(event.task)
+    return done
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_tasks_are_done_in_the_order_chosen(workers: int) -> None:
+    lasts: list[int | None] = []
+
+    def greatest_below(last: int | None, waiting: Sequence[int]) -> int | None:
+        """Each worker goes down from where it is; none but the first begins anywhere else."""
+        lasts.append(last)
+        if last is None and len(lasts) > 1:
+            return None
+        return max(range(len(waiting)), key=lambda index: waiting[index])
+
+    def job(task: int, progress: Callable[[int], None]) -> int:
+        return task
+
+    with Pool(job, workers) as pool:
+        events = list(pool.run([3, 1, 4, 0, 2], greatest_below))
+    assert followed(events) == {0: [4, 3, 2, 1, 0]}
+    assert set(lasts) <= {None, 4, 3, 2, 1}
+
+
+def test_refusing_all_does_not_leave_tasks_undone() -> None:
+    with Pool(killing(1), 2) as pool:
+        events = list(pool.run(range(4), lambda last, waiting: None))
+    assert outcomes(events) == {n: f"done {n}" for n in range(4)}
+    assert [task for worker in followed(events).values() for task in worker].count(1) == 2

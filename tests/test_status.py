@@ -68,6 +68,21 @@ def begun_by_docker(memory: Path) -> None:
     build(Store(earlier=True), memory / "root")
 
 
+def of_vfs(memory: Path) -> None:
+    (memory / "root/image/vfs").mkdir(parents=True)
+
+
+def converting(memory: Path) -> None:
+    migrated(memory)
+    root = memory / "root"
+    arguments = ["migrate", "-g", root, "-q", "--target-driver", "overlay2"]
+    assert run(arguments, fault=Fault.BROKEN, point=40).code == 1
+
+
+def converted(memory: Path) -> None:
+    migration.migrate(legacy(memory).root, target_driver="overlay2", workers=0)
+
+
 def content_addressed(memory: Path) -> None:
     (memory / "root/image/overlay2").mkdir(parents=True)
 
@@ -82,6 +97,9 @@ def content_addressed(memory: Path) -> None:
         (migrated, "migrated", "start Docker >= 1.10"),
         (migrated_by_docker, "migrated by Docker", "nothing to migrate"),
         (begun_by_docker, "legacy, with a content-addressed store", "adds what is missing"),
+        (of_vfs, "content-addressed, without", "`migrator migrate --target-driver overlay2` for"),
+        (converting, "a migration to overlay2 was interrupted before it", "goes on with what is"),
+        (converted, "migrated to overlay2", "start Docker with the storage driver overlay2"),
         (content_addressed, "content-addressed, without a legacy store", "nothing to migrate"),
     ],
 )

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from migrator import planning
+from migrator.cli.migrate import target_option
 from migrator.cli.options import Work, option, work_options
 from migrator.cli.output import print_json
-from migrator.report.preview import Preview
+from migrator.conversion.planning import plan_conversion
+from migrator.report.preview import ConversionPreview, Preview
 from migrator.report.writing import write_report
 
 
 @click.command()
 @work_options
+@target_option
 @option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(work: Work, as_json: bool) -> int:
+def plan(work: Work, target_driver: str | None, as_json: bool) -> int:
     """Show what there is to migrate, what will be left out and why, and how long it will take.
 
     Reads metadata only and changes nothing; a Docker daemon may be running.
     """
-    made = planning.plan(
-        work.graph, work.storage_driver, storage_opts=work.storage_opts, work_dir=work.work_dir
-    )
-    preview = Preview.of(made, work.workers)
+    preview: Preview | ConversionPreview
+    place: dict[str, Any] = {"storage_opts": work.storage_opts, "work_dir": work.work_dir}
+    if target_driver is None:
+        made = planning.plan(work.graph, work.storage_driver, **place)
+        preview = Preview.of(made, work.workers)
+    else:
+        conversion = plan_conversion(work.graph, work.storage_driver, target_driver, **place)
+        preview = ConversionPreview.of(conversion, work.workers)
     if work.report is not None:
         write_report(work.report, preview.as_json())
     if as_json:

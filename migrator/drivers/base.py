@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +11,8 @@ from typing import ClassVar
 from migrator.errors import DriverError
 from migrator.files import is_directory
 from migrator.layer.changes import DiffSource
+from migrator.layer.ownfiles import OwnFiles
+from migrator.pool import Schedule
 
 
 class Driver(ABC):
@@ -70,6 +72,20 @@ class Driver(ABC):
         """
         return nullcontext()
 
+    def schedule(self, parents: Mapping[str, str | None], workers: int) -> Schedule:
+        """How to read these layers, given with their parents, in `workers` processes at most.
+
+        Raises StoreError when there is no room for what it takes. The driver must be opened.
+        """
+        return Schedule(workers)
+
+    def version(self, layer: str) -> str | None:
+        """What changes whenever the layer's files may have changed; None if only they tell.
+
+        The driver must be opened.
+        """
+        return None
+
     def layer_root(self, layer: str) -> Path:
         """The directory below which the paths of the layer's tar-split record lie."""
         assert self.files is not None
@@ -99,3 +115,20 @@ class Driver(ABC):
         if parent is None:
             return DiffSource("tree", root)
         return DiffSource("compare", root, self.layer_root(parent))
+
+    def own_files(self, layer: str, parent: str | None) -> OwnFiles:
+        """An image layer's own files, exactly; both layers must be prepared.
+
+        Raises LayerError.
+        """
+        root = self.layer_root(layer)
+        if parent is None:
+            return OwnFiles("tree", root)
+        return OwnFiles("compare", root, self.layer_root(parent))
+
+    def writable_files(self, layer: str, parent: str | None) -> OwnFiles:
+        """Likewise those of a container's layer, or of its init layer.
+
+        `parent` is the init layer, if the container has one, or the image's top layer.
+        """
+        return self.own_files(layer, parent)

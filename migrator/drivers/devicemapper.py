@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
 
 from migrator.drivers.base import Driver
-from migrator.errors import DriverError
+from migrator.files import is_regular
+from migrator.pool import Schedule
+from migrator.thinpool.place import DATA, METADATA, POOL
+from migrator.thinpool.store import SNAPSHOT, ThinStore
+
+# Options of the daemon's that make no difference to who only reads.
+_OTHERS = (
+    *("dm.basesize", "dm.loopdatasize", "dm.loopmetadatasize", "dm.fs", "dm.mkfsarg"),
+    *("dm.mountopt", "dm.blocksize", "dm.blkdiscard", "dm.override_udev_sync_check"),
+    *("dm.use_deferred_removal", "dm.use_deferred_deletion"),
+)
 
 
 class Devicemapper(Driver):
-    """`devicemapper/metadata/<id>` names the layer's device in the thin pool."""
+    """`devicemapper/metadata/<id>` names the layer's device in the thin pool.
+
+    The pool is read without the kernel's device-mapper: see
+    `migrator.thinpool`. While it is open, layers are below `devicemapper/mnt`,
+    as the daemon has them, in a mount namespace that nobody else sees.
+    """
 
     name = "devicemapper"
+    options = frozenset({DATA, METADATA, POOL, SNAPSHOT, *_OTHERS})
     holder = "devicemapper/metadata/{}"
     files = None
 
-    def opened(self) -> AbstractContextManager[None]:
-        raise DriverError("layers of this driver cannot be read yet", subject=self.name)
+    # The open stores, for driver objects that were sent to another process.
+    _open: ClassVar[dict[Path, ThinStore]] = {}
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        if self.directory in self._open:
+            yield
+            return
+        with ThinStore.opened(self.directory, self.storage_opts, self.work_dir) as store:
+            self._open[self.directory] = store
+            try:
+                yield
+            finally:
+                del self._open[self.directory]
+
+    @contextlib.contextmanager
+    def prepared(self, *layers: str) -> Iterator[None]:
+        self._open[self.directory].prepare(layers)
+        yield
+
+    def schedule(self, parents: Mapping[str, str | None], workers: int) -> Schedule:
+        return self._open[self.directory].schedule(parents, workers)
+
+    def version(self, layer: str) -> str | None:
+        return self._open[self.directory].version(layer)
+
+    def layer_root(self, layer: str) -> Path:
+        return self.directory / "mnt" / layer / "rootfs"
+
+    def shown(self, layer: str) -> str:
+        return f"{self.name}/mnt/{layer}/rootfs"
+
+    def layer_exists(self, layer: str) -> bool:
+        return is_regular(self.directory / "metadata" / layer)

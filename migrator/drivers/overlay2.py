@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from migrator.drivers.base import Driver
+from migrator.layer.ownfiles import OwnFiles
 
 
 class Overlay2(Driver):
@@ -12,3 +13,6 @@ class Overlay2(Driver):
     complete_trees = False
     holder = "overlay2/{}"
     files = "overlay2/{}/diff"
+
+    def own_files(self, layer: str, parent: str | None) -> OwnFiles:
+        return OwnFiles("overlay", self.layer_root(layer))

@@ -1,4 +1,8 @@
-"""What `migrator plan` shows."""
+"""What `migrator plan` shows.
+
+A migration to another storage driver has a preview of its own, with that of
+the legacy store in it if that is what it starts from.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
 from migrator.host import Host, default_workers
 from migrator.planning import Plan
@@ -85,6 +90,12 @@ class Preview:
         yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
         if plan.done_before:
             yield "  already migrated, nothing to do"
+        yield from self.counts()
+        yield from problem_lines(plan.problems)
+
+    def counts(self) -> Iterator[str]:
+        """The lines that say how much there is, and how long it takes."""
+        plan = self.plan
         without = len(plan.tasks) - plan.with_record
         yield f"  images      {len(plan.images)}"
         yield (
@@ -103,4 +114,76 @@ class Preview:
         )
         if without:
             yield f"              {self.seconds_recomputed:.1f} s of it for layers without a record"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionPreview:
+    """A plan for another storage driver; `hashing` is about the layers to hash before, if any."""
+
+    plan: ConversionPlan
+    host: Host
+    hashing: Preview | None
+
+    @classmethod
+    def of(cls, plan: ConversionPlan, workers: int | None) -> ConversionPreview:
+        """Measure this host, where something is to be hashed."""
+        hashing = Preview.of(plan.source, workers) if isinstance(plan.source, Plan) else None
+        return cls(plan, Host.here(plan.root.path), hashing)
+
+    @property
+    def nothing_to_do(self) -> str | None:
+        """Why, in a sentence."""
+        return self.plan.source if isinstance(self.plan.source, str) else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 when something would be left out, else 0."""
+        left_out = any(problem.fatal for problem in self.plan.problems)
+        return ExitCode.PARTIAL if left_out and not self.nothing_to_do else ExitCode.OK
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        plan = self.plan
+        return {
+            "schema": SCHEMA,
+            "migrator": __version__,
+            "command": "plan",
+            "data_root": printable(str(plan.root.path)),
+            "driver": plan.driver,
+            "target_driver": plan.target,
+            "host": self.host.as_json(),
+            "nothing_to_do": self.nothing_to_do,
+            "images": plan.images,
+            "layers_to_build": plan.layers,
+            "bytes_to_build": plan.size,
+            "way": str(plan.way.value),
+            "bytes_needed": plan.need.size,
+            "files_needed": plan.need.files,
+            "tags": plan.tags,
+            "containers": plan.containers,
+            "legacy": None if self.hashing is None else self.hashing.as_json(),
+            "problems": problems_as_json(plan.problems),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """A line each, safe to print on a terminal."""
+        plan = self.plan
+        yield printable(f"{plan.root.path} (driver {plan.driver}) to {plan.target}")
+        if self.nothing_to_do is not None:
+            yield f"  {self.nothing_to_do}"
+        elif self.hashing is not None:
+            yield from self.hashing.counts()
+        else:
+            yield f"  images      {plan.images}"
+            yield f"  tags        {plan.tags}"
+            yield f"  containers  {plan.containers}"
+        if self.nothing_to_do is None:
+            yield (
+                f"  to build    {plan.layers} layers with {quantity(plan.size)}"
+                f" by {plan.way.value}; {plan.containers} containers are copied"
+            )
+            yield (
+                f"  space       about {quantity(plan.need.size)} in {plan.need.files} files, and"
+                " what the containers have written"
+            )
         yield from problem_lines(plan.problems)

@@ -14,6 +14,7 @@ from typing import Any
 
 from migrator.errors import ExitCode, Problem
 from migrator.host import Host
+from migrator.report.conversion import Conversion
 from migrator.report.model import Speed
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.report.timing import HashingTime
@@ -91,6 +92,7 @@ class Summary:
     tags: int = 0
     containers: int = 0
     nothing_to_do: str | None = None
+    conversion: Conversion | None = None
     layers: list[LayerRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -129,6 +131,7 @@ class Summary:
             "command": self.command,
             "data_root": printable(self.data_root),
             "driver": self.driver,
+            "target_driver": None if self.conversion is None else self.conversion.target,
             "exit_code": int(self.exit_code),
             "nothing_to_do": self.nothing_to_do,
             "host": self.host.as_json(),
@@ -144,6 +147,7 @@ class Summary:
             "seconds": self.timings.total,
             "bytes_per_second": self.bytes / hashing if hashing else None,
             "phases": self.timings.seconds,
+            "conversion": None if self.conversion is None else self.conversion.as_json(),
             "hashing": None if hashing_time is None else hashing_time.as_json(),
             "layers": [layer.as_json() for layer in self.layers],
             "problems": problems_as_json(self.problems),
@@ -158,13 +162,24 @@ class Summary:
         if self.command == "checksums":
             yield f"Hashed the layers of {where}"
         else:
-            yield f"Migrated {where}"
+            yield f"Migrated {where}" + (
+                "" if self.conversion is None else f" to {self.conversion.target}"
+            )
             yield f"  images      {self.images} migrated, {self.distinct_images} distinct"
             yield (
                 f"  layers      {self.layers_new} registered, {self.duplicates} duplicates found"
             )
             yield f"  tags        {self.tags}"
             yield f"  containers  {self.containers}"
+        if self.conversion is not None:
+            yield from self.conversion.lines()
+        if self.layers:
+            yield from self._hashing_lines()
+        phases = ", ".join(f"{name} {took:.2f} s" for name, took in self.timings.seconds.items())
+        yield f"  time        {self.timings.total:.2f} s ({phases})"
+        yield from problem_lines(self.problems)
+
+    def _hashing_lines(self) -> Iterator[str]:
         hashing = self.timings.seconds.get("hash", 0.0)
         hashed = [layer for layer in self.layers if not layer.kept]
         kept = len(self.layers) - len(hashed)
@@ -182,6 +197,3 @@ class Summary:
         remade = [layer for layer in self.layers if layer.method == "recomputed"]
         if remade:
             yield f"  recomputed  {len(remade)} layers without a usable tar-split record"
-        phases = ", ".join(f"{name} {took:.2f} s" for name, took in self.timings.seconds.items())
-        yield f"  time        {self.timings.total:.2f} s ({phases})"
-        yield from problem_lines(self.problems)

@@ -3,7 +3,9 @@
     phase           `preparing`, `publishing`, `published` or `undoing`
     journal.db      layers that are hashed already
     records/        tar-split records made anew for layers that had none
-    stage/          what will be added, laid out as in the data root
+    built.jsonl     which layers' trees are built already
+    trees/          those trees, laid out as in the data root
+    stage/          all else that will be added, likewise
     saved/          files that were replaced, as they were
     manifest.json   everything that was added or replaced, with BLAKE3 digests
 
@@ -15,6 +17,8 @@ store for another storage driver has a state directory of its own,
 from __future__ import annotations
 
 import enum
+import os
+import re
 from pathlib import Path
 
 from migrator import disk
@@ -22,6 +26,8 @@ from migrator.errors import FormatError, StoreError
 from migrator.files import refusal
 
 NAME = ".migrator"
+
+_names = re.compile(re.escape(NAME) + r"(?:-([a-z0-9]+))?")
 
 
 class Phase(enum.StrEnum):
@@ -40,13 +46,33 @@ class StateDirectory:
     def __init__(self, data_root: Path, target: str = "") -> None:
         """`target` is the storage driver that the store is made for, if not its own."""
         self.data_root = data_root
+        self.target = target
         self.path = data_root / (f"{NAME}-{target}" if target else NAME)
         self.stage = self.path / "stage"
         self.saved = self.path / "saved"
         self.records = self.path / "records"
         self.journal = self.path / "journal.db"
+        self.trees = self.path / "trees"
+        self.built = self.path / "built.jsonl"
         self.manifest = self.path / "manifest.json"
         self._phase = self.path / "phase"
+
+    @classmethod
+    def all(cls, data_root: Path) -> list[StateDirectory]:
+        """Those that a data root has, the one that was made last, and is undone first, in front.
+
+        A store for another driver is made of the legacy one, or of what that became.
+        Raises PermissionDenied or FormatError when the data root cannot be read.
+        """
+        try:
+            names = sorted(os.listdir(data_root), reverse=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise refusal(error, data_root) from None
+        found = [match for name in names if (match := _names.fullmatch(name))]
+        states = [cls(data_root, match[1] or "") for match in found]
+        return [state for state in states if state.phase is not Phase.NONE]
 
     @property
     def phase(self) -> Phase:
@@ -86,7 +112,28 @@ class StateDirectory:
         disk.remove_tree(self.saved)
         disk.remove_file(self.manifest)
 
+    def inherit(self, other: StateDirectory) -> None:
+        """Begin with the layers that are hashed in `other`, which nothing was published from.
+
+        Whether they still are what they were, the journal tells.
+        """
+        if self.journal.exists() or other.phase is not Phase.PREPARING:
+            return
+        if other.records.is_dir() and not self.records.exists():
+            disk.make_directory(self.records)
+            for record in sorted(other.records.iterdir()):
+                disk.link_or_copy(record, self.records / record.name)
+        if other.journal.is_file():
+            # A rollback journal beside it would be the other's, and is not looked at.
+            disk.write_atomically(self.journal, other.journal.read_bytes())
+
     def remove(self) -> None:
         """Remove the directory and all in it; it may be gone already."""
+        disk.remove_layers(self.trees)
         disk.remove_tree(self.path)
         disk.flush(self.data_root)
+
+
+def is_state(name: str) -> bool:
+    """Whether a name in a data root is a state directory's."""
+    return _names.fullmatch(name) is not None

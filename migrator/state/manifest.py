@@ -1,4 +1,4 @@
-"""The manifest: every directory and file that a migration added or replaced.
+"""The manifest: every directory, file and tree that a migration added or replaced.
 
 JSON in `.migrator/manifest.json`. The document's last key is the BLAKE3 of
 what stands before it, so that damage to the manifest itself shows.
@@ -17,7 +17,9 @@ from migrator import disk
 from migrator.errors import FormatError
 from migrator.text import shown
 
-SCHEMA = 1
+SCHEMA = 2
+# The first had no trees.
+_READABLE = (1, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """A directory with all that is in it, or a symbolic link, by its path in the data root.
+
+    `fingerprint` is what `migrator.layer.treefingerprint` says of it: no
+    content is in it, so that looking after millions of files costs seconds.
+    """
+
+    path: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """`directories` are those created, parents first; `listing` is the data root's before.
 
@@ -50,6 +64,12 @@ class Manifest:
     directories: list[str] = field(default_factory=list)
     listing: list[str] = field(default_factory=list)
     joined: dict[str, list[str]] = field(default_factory=dict)
+    trees: list[Tree] = field(default_factory=list)
+
+    @property
+    def things(self) -> list[Tree | Entry]:
+        """All trees and files, in the order in which they are published."""
+        return [*self.trees, *self.files]
 
     def save(self, path: Path) -> None:
         """Write and flush it."""
@@ -70,9 +90,10 @@ class Manifest:
             raise FormatError("the manifest is damaged", subject=str(path))
         try:
             values: dict[str, Any] = json.loads(body)
-            if values.pop("schema") != SCHEMA:
+            if values.pop("schema") not in _READABLE:
                 raise FormatError("the manifest is of another version", subject=str(path))
             values["files"] = [Entry(**entry) for entry in values["files"]]
+            values["trees"] = [Tree(**tree) for tree in values.get("trees", ())]
             manifest = cls(**values)
             manifest._check()
             return manifest
@@ -86,8 +107,9 @@ class Manifest:
         lies in the data root.
         """
         names = [*self.listing, *(name for names in self.joined.values() for name in names)]
-        paths = [*self.directories, *self.joined, *(entry.path for entry in self.files)]
+        paths = [*self.directories, *self.joined, *(thing.path for thing in self.things)]
         digests = [entry.blake3 for entry in self.files]
+        digests += [tree.fingerprint for tree in self.trees]
         digests += [entry.replaced for entry in self.files if entry.replaced is not None]
         if not all(type(text) is str for text in (self.driver, *names, *paths, *digests)):
             raise TypeError("a name that is no text")

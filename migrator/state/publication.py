@@ -2,8 +2,9 @@
 
 Publishing is a sequence of renames in a fixed order, each of the largest
 subtree that the data root does not have yet: on a store that never saw Docker
->= 1.10 all of `image/` is one rename. The two marker files come last, so that
-until then a Docker daemon sees a store that still has to be migrated.
+>= 1.10 all of `image/` is one rename. The layers' trees come first, nothing
+names them yet; the two marker files come last, so that until then a Docker
+daemon sees a store that still has to be migrated.
 
 Taking back can be repeated from any point: what is done already is left alone.
 Nothing that is needed for it (the manifest, the saved files) goes away before
@@ -19,9 +20,10 @@ from itertools import groupby
 from pathlib import Path
 
 from migrator import disk
-from migrator.errors import StoreError
-from migrator.state.directory import Phase, StateDirectory
-from migrator.state.manifest import Entry, Manifest, file_digest
+from migrator.errors import LayerError, StoreError
+from migrator.layer.treefingerprint import fingerprint
+from migrator.state.directory import Phase, StateDirectory, is_state
+from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
@@ -37,6 +39,7 @@ def publish(state: StateDirectory) -> None:
     manifest = Manifest.load(state.manifest)
     replaced = {entry.path for entry in manifest.files if entry.replaced is not None}
     state.phase = Phase.PUBLISHING
+    _bring_trees(state, manifest)
     for name in _sorted(state.stage, _TOP_ORDER):
         _merge(state, name, replaced)
     _end(state, manifest)
@@ -51,14 +54,16 @@ def settle(state: StateDirectory) -> None:
     """
     if state.phase is Phase.PUBLISHING:
         manifest = Manifest.load(state.manifest)
-        if not any(os.path.lexists(state.stage / entry.path) for entry in manifest.files):
+        left = [state.stage / entry.path for entry in manifest.files]
+        left += [state.trees / tree.path for tree in manifest.trees]
+        if not any(map(os.path.lexists, left)):
             _end(state, manifest)
             return
     take_back(state)
 
 
 def take_back(state: StateDirectory, *, force: bool = False) -> None:
-    """Put the data root back to what it was. The journal and the records stay.
+    """Put the data root back to what it was. The journal, the records and the trees stay.
 
     Raises StoreError, before anything is changed, when something that was
     published has been changed since, or something was added beside it; with
@@ -80,22 +85,41 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
             )
         state.phase = Phase.UNDOING
         _remove_files(state, manifest)
+        _take_trees(state, manifest)
         _remove_directories(state, manifest, force)
         state.phase = Phase.PREPARING
     state.clear_stage()
 
 
 def _end(state: StateDirectory, manifest: Manifest) -> None:
-    for entry in manifest.files:
-        if not os.path.lexists(state.data_root / entry.path):
+    for thing in manifest.things:
+        if not os.path.lexists(state.data_root / thing.path):
             raise StoreError(
                 "vanished while it was published",
-                subject=entry.path,
+                subject=thing.path,
                 hint="run `migrator rollback`, then `migrator migrate` again",
             )
     state.phase = Phase.PUBLISHED
     disk.remove_tree(state.stage)
     disk.remove_tree(state.records)
+    disk.remove_layers(state.trees)
+    disk.remove_file(state.built)
+
+
+def _bring_trees(state: StateDirectory, manifest: Manifest) -> None:
+    """Move the trees in, all at once where the data root has none of that driver yet."""
+    things = (*manifest.directories, *(tree.path for tree in manifest.trees))
+    parents: dict[Path, None] = {}
+    for path in things:
+        built, target = state.trees / path, state.data_root / path
+        # Those below a directory that was moved went with it.
+        if os.path.lexists(built):
+            if os.path.lexists(target):
+                raise _appeared(path)
+            disk.replace(built, target)
+            parents[target.parent] = None
+    for parent in parents:
+        disk.flush(parent)
 
 
 def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
@@ -107,11 +131,15 @@ def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
         for name in _sorted(staged, _ORDER):
             _merge(state, f"{path}/{name}", replaced)
     else:
-        raise StoreError(
-            "appeared in the data root while the migration was running",
-            subject=path,
-            hint="stop whatever uses this data root, run `migrator rollback`, then migrate again",
-        )
+        raise _appeared(path)
+
+
+def _appeared(path: str) -> StoreError:
+    return StoreError(
+        "appeared in the data root while the migration was running",
+        subject=path,
+        hint="stop whatever uses this data root, run `migrator rollback`, then migrate again",
+    )
 
 
 def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
@@ -123,10 +151,10 @@ def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
 
 def _refuse_links(state: StateDirectory, manifest: Manifest) -> None:
     """Raise StoreError if a symbolic link leads from what the manifest names to elsewhere."""
-    paths = [*manifest.directories, *(entry.path for entry in manifest.files)]
+    paths = [*manifest.directories, *(thing.path for thing in manifest.things)]
     parts = (path.split("/")[:depth] for path in paths for depth in range(1, path.count("/") + 1))
     above = {"/".join(part) for part in parts}.union(manifest.directories)
-    for top in (state.data_root, state.stage, state.saved):
+    for top in (state.data_root, state.stage, state.saved, state.trees):
         for directory in ("", *sorted(above)):
             if (top / directory).is_symlink() and top / directory != state.data_root:
                 raise StoreError("is a symbolic link", subject=str(top / directory))
@@ -135,17 +163,16 @@ def _refuse_links(state: StateDirectory, manifest: Manifest) -> None:
 def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:
     """What is not as it was published, or, before all was published, as it was before."""
     complete = phase is Phase.PUBLISHED
-    for entry in manifest.files:
-        target = state.data_root / entry.path
-        if not os.path.lexists(target):
+    for thing in manifest.things:
+        if not os.path.lexists(state.data_root / thing.path):
             if complete:
-                yield f"{entry.path} was removed"
-        elif not _is_ours(state, entry):
-            yield f"{entry.path} was changed"
-    ours = {entry.path for entry in manifest.files}.union(manifest.directories)
+                yield f"{thing.path} was removed"
+        elif not _is_ours(state, thing):
+            yield f"{thing.path} was changed"
+    ours = {thing.path for thing in manifest.things}.union(manifest.directories)
     before = {directory: set[str]() for directory in manifest.directories}
     before |= {directory: set(names) for directory, names in manifest.joined.items()}
-    before[""] = {*manifest.listing, state.path.name}
+    before[""] = {*manifest.listing, *filter(is_state, _sorted(state.data_root, ()))}
     for directory, names in before.items():
         # The old daemon knows nothing of what is published in part, and may go on outside image/.
         if not (complete or directory.startswith("image") or directory in ours):
@@ -157,9 +184,15 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
                     yield f"{path} was added"
 
 
-def _is_ours(state: StateDirectory, entry: Entry) -> bool:
-    """Whether the file in the data root is what was published, or the one it replaces."""
-    target, saved = state.data_root / entry.path, state.saved / entry.path
+def _is_ours(state: StateDirectory, entry: Tree | Entry) -> bool:
+    """Whether what is in the data root is what was published, or the file it replaces."""
+    target = state.data_root / entry.path
+    if isinstance(entry, Tree):
+        try:
+            return fingerprint(target) == entry.fingerprint
+        except LayerError:
+            return False
+    saved = state.saved / entry.path
     if not stat.S_ISREG(target.lstat().st_mode):
         return False
     if entry.replaced is not None and saved.exists() and target.samefile(saved):
@@ -185,12 +218,32 @@ def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
                 disk.flush(parent)
 
 
+def _take_trees(state: StateDirectory, manifest: Manifest) -> None:
+    """Move the trees back to where they were built; one that was never moved in is there."""
+    parents: dict[Path, None] = {}
+    for tree in manifest.trees:
+        target, built = state.data_root / tree.path, state.trees / tree.path
+        if os.path.lexists(target) and not os.path.lexists(built):
+            _make_directories(state.path, built.parent)
+            disk.replace(target, built)
+            parents |= dict.fromkeys((target.parent, built.parent))
+    for parent in parents:
+        disk.flush(parent)
+
+
+def _make_directories(top: Path, directory: Path) -> None:
+    """Make what is missing of a directory below `top`, as readable as those of the driver."""
+    if directory != top and not _is_directory(directory):
+        _make_directories(top, directory.parent)
+        disk.make_directory(directory, 0o710)
+
+
 def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) -> None:
     for directory in reversed(manifest.directories):
         target = state.data_root / directory
         if _is_directory(target):
             if force:
-                disk.remove_tree(target)
+                disk.remove_layers(target)
             else:
                 disk.remove_directory(target)
             disk.flush(target.parent)

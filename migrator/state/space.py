@@ -43,14 +43,43 @@ class Need:
     size: int
     files: int
 
+    def __add__(self, other: Need) -> Need:
+        return Need(self.size + other.size, self.files + other.files)
+
+
+NOTHING = Need(0, 0)
+
+
+def check_space(path: Path, need: Need) -> None:
+    """Raise StoreError when the file system of `path` has less than what is needed."""
+    with disk.operation("statfs", path):
+        free = os.statvfs(path)
+    lacking = None
+    if need.size > (available := free.f_bavail * free.f_frsize):
+        lacking = f"{quantity(need.size)} are needed, {quantity(available)} are free"
+    # Some file systems make inodes as needed, and say 0 of 0.
+    elif free.f_files and need.files > free.f_favail:
+        lacking = f"{need.files} inodes are needed, {free.f_favail} are free"
+    if lacking is not None:
+        raise StoreError(
+            f"the disk is too full for the migration: {lacking}",
+            subject=str(path),
+            hint="nothing was published; free some space and run the same command again",
+        )
+
+
+def block_size(path: Path) -> int:
+    """Bytes that the smallest file takes up on the file system of `path`."""
+    with disk.operation("statfs", path):
+        return os.statvfs(path).f_frsize
+
 
 class Space:
     """What a plan needs, less as its layers are hashed; compared with what the disk has."""
 
     def __init__(self, plan: Plan) -> None:
         self._path = plan.root.path
-        with disk.operation("statfs", self._path):
-            self._block = os.statvfs(self._path).f_frsize
+        self._block = block_size(self._path)
         self._metadata = self._of_metadata(plan)
         self._records = {task.v1_id: self._of_record(task) for task in plan.tasks}
 
@@ -66,21 +95,7 @@ class Space:
 
     def check(self) -> None:
         """Raise StoreError when the file system has less than what is needed."""
-        need = self.need
-        with disk.operation("statfs", self._path):
-            free = os.statvfs(self._path)
-        lacking = None
-        if need.size > (available := free.f_bavail * self._block):
-            lacking = f"{quantity(need.size)} are needed, {quantity(available)} are free"
-        # Some file systems make inodes as needed, and say 0 of 0.
-        elif free.f_files and need.files > free.f_favail:
-            lacking = f"{need.files} inodes are needed, {free.f_favail} are free"
-        if lacking is not None:
-            raise StoreError(
-                f"the disk is too full for the migration: {lacking}",
-                subject=str(self._path),
-                hint="nothing was published; free some space and run the same command again",
-            )
+        check_space(self._path, self.need)
 
     def _of_metadata(self, plan: Plan) -> Need:
         depths: dict[str | None, int] = {None: 0}

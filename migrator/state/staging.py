@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from migrator import disk
 from migrator.errors import StoreError
-from migrator.state.directory import StateDirectory
-from migrator.state.manifest import Entry, Manifest, file_digest
+from migrator.state.directory import StateDirectory, is_state
+from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 
 
 class Staging:
@@ -29,6 +29,7 @@ class Staging:
         self._state = state
         self._driver = driver
         self._files: dict[str, Entry] = {}
+        self._trees: list[Tree] = []
         self._directories: dict[str, None] = {}
         self._joined: dict[str, list[str]] = {}
         self._made: dict[Path, None] = {}
@@ -79,10 +80,34 @@ class Staging:
         disk.write_file(target, data, mode, owner)
         self._note(path, target, blake3(data).hexdigest(), replaced=file_digest(saved))
 
+    def tree(self, path: str, fingerprint: str) -> None:
+        """Have what was built at `path` in `StateDirectory.trees` published, as one thing.
+
+        `fingerprint` is that of `migrator.layer.treefingerprint`.
+        """
+        self._note_directories(path)
+        self._trees.append(Tree(path, fingerprint))
+
     def seal(self) -> Manifest:
         """Flush everything to the disk, and write down what is going to be published."""
-        # One wait for all, then each file for its own error, which costs little by then.
+        # One wait for all; where it tells no errors each file is asked for its own, which
+        # costs little by then, but still most of what a layer without files costs.
         disk.flush_file_system(self._state.path)
+        if not disk.syncfs_tells_errors(self._state.path):
+            self._flush_each()
+        root = self._state.data_root
+        manifest = Manifest(
+            driver=self._driver,
+            files=list(self._files.values()),
+            directories=list(self._directories),
+            listing=[name for name in self._names(root) if not is_state(name)],
+            joined=self._joined,
+            trees=self._trees,
+        )
+        manifest.save(self._state.manifest)
+        return manifest
+
+    def _flush_each(self) -> None:
         for path, entry in self._files.items():
             disk.flush(self._state.stage / path)
             if entry.replaced is not None:
@@ -90,40 +115,31 @@ class Staging:
         for directory in self._made:
             disk.flush(directory)
         disk.flush(self._state.path)
-        root = self._state.data_root
-        manifest = Manifest(
-            driver=self._driver,
-            files=list(self._files.values()),
-            directories=list(self._directories),
-            listing=[name for name in self._names(root) if name != self._state.path.name],
-            joined=self._joined,
-        )
-        manifest.save(self._state.manifest)
-        return manifest
 
     def _place(self, path: str) -> Path:
         """The staged path, its directories made."""
-        for directory in self._make_directories(self._state.stage, path):
-            target = self._state.data_root / directory
+        self._make_directories(self._state.stage, path)
+        self._note_directories(path)
+        return self._state.stage / path
+
+    def _make_directories(self, top: Path, path: str) -> None:
+        """Make what is missing of the directories above `path` below `top`."""
+        for directory in _above(path):
+            if top / directory not in self._made:
+                disk.make_directory(top / directory)
+                self._made[top / directory] = None
+
+    def _note_directories(self, path: str) -> None:
+        """Note which directories above `path` are new in the data root, and what others hold."""
+        for directory in _above(path):
+            if directory in self._directories or directory in self._joined:
+                continue
             if self.present(directory):
+                target = self._state.data_root / directory
                 self._check_place(target)
                 self._joined[directory] = self._names(target)
             else:
                 self._directories[directory] = None
-        return self._state.stage / path
-
-    def _make_directories(self, top: Path, path: str) -> list[str]:
-        """Make what is missing of the directories above `path` below `top`; returns those."""
-        parts = path.split("/")
-        missing = [
-            directory
-            for depth in range(1, len(parts))
-            if top / (directory := "/".join(parts[:depth])) not in self._made
-        ]
-        for directory in missing:
-            disk.make_directory(top / directory)
-            self._made[top / directory] = None
-        return missing
 
     def _check_place(self, directory: Path) -> None:
         """Raise StoreError unless renames can bring something into this directory."""
@@ -148,3 +164,9 @@ class Staging:
         self._files[path] = Entry(
             path, digest, status.st_mode & 0o7777, status.st_ino, status.st_mtime_ns, replaced
         )
+
+
+def _above(path: str) -> list[str]:
+    """The directories above a path, outermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]

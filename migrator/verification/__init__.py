@@ -8,7 +8,7 @@ against the manifest of that migration as well. Nothing is ever written.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from migrator import drivers
@@ -16,7 +16,7 @@ from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, Subject
 from migrator.host import default_workers
 from migrator.progress import Progress
-from migrator.state.manifest import Manifest
+from migrator.store import overlay2
 from migrator.verification.containers import Surroundings, check_containers
 from migrator.verification.contents import check_contents
 from migrator.verification.deep import check_trees
@@ -27,8 +27,9 @@ from migrator.verification.images import read_images
 from migrator.verification.layers import LayerStore, read_layers
 from migrator.verification.markers import check_markers
 from migrator.verification.mounts import read_mounts
-from migrator.verification.published import compare, read_manifest
+from migrator.verification.published import compare, read_manifests
 from migrator.verification.references import check_references
+from migrator.verification.stacks import check_stacks
 
 __all__ = ["Finding", "VerificationReport", "verify"]
 
@@ -56,17 +57,17 @@ def verify(
     progress = progress or Progress()
     findings = Findings()
     with RootFiles(data_root) as files:
-        manifest = read_manifest(files, findings)
-        driver = _choose(files, driver, manifest)
+        manifests = read_manifests(files, findings)
+        driver = _choose(files, driver, [made.manifest.driver for made in manifests])
         source = drivers.get(driver, data_root, storage_opts, work_dir)
         if not quick:
             # What is missing for reading layers is said before any work.
             with source.opened():
                 pass
-        if manifest is not None and manifest.driver != driver:
-            manifest = None
+        mine = next((made for made in manifests if made.manifest.driver == driver), None)
+        others = [made.manifest for made in manifests if made is not mine]
         progress.phase("comparing with the manifest")
-        published = compare(files, manifest, findings)
+        published = compare(files, mine.manifest if mine else None, others, findings)
         progress.phase("checking metadata")
         layers = read_layers(files, source, findings)
         images = read_images(files, driver, layers, findings)
@@ -74,8 +75,17 @@ def verify(
         digests = check_distribution(files, driver, published.used is not None, findings)
         migrated = check_markers(files, images, published.untouched, findings)
         mounts = read_mounts(files, source, layers, findings)
+        if driver == overlay2.NAME:
+            check_stacks(files, layers, mounts, findings)
         around = Surroundings(
-            driver, images, mounts, migrated, published.entries, published.untouched
+            driver=driver,
+            drivers={made.manifest.driver for made in manifests},
+            saved=f"{mine.directory}/saved" if mine else "",
+            store=images,
+            mounts=mounts,
+            migrated=migrated,
+            published=published.entries,
+            untouched=published.untouched,
         )
         containers = check_containers(files, around, findings)
         for path, reason in files.unreadable.items():
@@ -118,8 +128,11 @@ def _read_layers(
     return done
 
 
-def _choose(files: RootFiles, driver: str, manifest: Manifest | None) -> str:
-    """The driver to check. Raises DataRootError without a store, DriverError if unclear."""
+def _choose(files: RootFiles, driver: str, migrated: Sequence[str]) -> str:
+    """The driver to check: of those `migrated` to the first, or the only one there is.
+
+    Raises DataRootError without a store, DriverError if it is unclear.
+    """
     found = [name for name in files.names("image") if files.is_directory(f"image/{name}/layerdb")]
     if "image" in files.unreadable:
         raise DataRootError(files.unreadable["image"], subject=str(files.root / "image"))
@@ -127,8 +140,8 @@ def _choose(files: RootFiles, driver: str, manifest: Manifest | None) -> str:
         if driver not in found:
             raise DriverError("there is no store of this driver in image/", subject=driver)
         return driver
-    if manifest is not None and manifest.driver in found:
-        return manifest.driver
+    if made := [name for name in migrated if name in found]:
+        return made[0]
     if not found:
         raise DataRootError(
             "no content-addressed store in image/",

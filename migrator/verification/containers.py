@@ -7,26 +7,27 @@ created with stays, and can be held against the legacy `config.json` beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from blake3 import blake3
 
 from migrator.errors import FormatError, Subject
-from migrator.state import directory as state_directory
 from migrator.state.manifest import Entry
 from migrator.store.containerconfig import with_links
 from migrator.verification.files import MissingFileError, RootFiles, json_object
 from migrator.verification.findings import Findings
 from migrator.verification.images import ImageStore
 from migrator.verification.layers import DIGEST
+from migrator.verification.mounts import Mount
 
 CONFIG = "config.v2.json"
 HOST_CONFIG = "hostconfig.json"
 
 # Hostname and MacAddress are not among them: starting a container may set them.
-_FACTS = ("ID", "Created", "Path", "Args", "Driver")
+_FACTS = ("ID", "Created", "Path", "Args")
+_DRIVER_FACT = ("Driver",)
 _CONFIG_FACTS = (
     *("User", "AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "Tty", "OpenStdin"),
     *("StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint", "OnBuild"),
@@ -50,14 +51,17 @@ _DEPTH = 12
 class Surroundings:
     """What containers are held against.
 
-    `mounts` gives the chainID below each container's writable layer, `migrated`
-    the image ID of a v1 ID, `published` the manifest's entries. On an
-    `untouched` root nobody can have removed a container's image.
+    `drivers` are those that containers were moved to, `saved` has the originals
+    of replaced files, as a path in the data root. `mounts` are the containers'
+    writable layers, `migrated` gives the image ID of a v1 ID, `published` the
+    manifest's entries. On an `untouched` root nobody can have removed a container's image.
     """
 
     driver: str
+    drivers: Set[str]
+    saved: str
     store: ImageStore
-    mounts: Mapping[str, str | None]
+    mounts: Mapping[str, Mount]
     migrated: Mapping[str, str]
     published: Mapping[str, Entry]
     untouched: bool
@@ -76,7 +80,7 @@ def check_containers(files: RootFiles, around: Surroundings, findings: Findings)
             _check_config(files, around, name, config)
         path = f"containers/{name}/{HOST_CONFIG}"
         with findings.noting(Subject.CONTAINER, name, path):
-            _check_host_config(files, path, around.published.get(path))
+            _check_host_config(files, path, around)
     return count
 
 
@@ -87,6 +91,8 @@ def _check_config(
         raise FormatError(f"has the ID {str(config.get('ID'))[:100]!r}")
     legacy = _legacy_config(files, name)
     _compare(legacy, config, _FACTS)
+    if config.get("Driver") not in around.drivers:
+        _compare(legacy, config, _DRIVER_FACT)
     _compare(_section(legacy, "Config"), _section(config, "Config"), _CONFIG_FACTS)
     image_id = config.get("Image")
     # A build `FROM scratch` has containers of no image.
@@ -116,13 +122,12 @@ def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_
         state = _section(config, "State")
         if not (state.get("Dead") or state.get("RemovalInProgress")):
             raise FormatError("the container has no mount in the layerdb")
-    elif image is not None and around.mounts[name] != image.chain:
-        raise FormatError(
-            f"its writable layer lies on {around.mounts[name]}, its image is {image.chain}"
-        )
+    elif image is not None and (parent := around.mounts[name].parent) != image.chain:
+        raise FormatError(f"its writable layer lies on {parent}, its image is {image.chain}")
 
 
-def _check_host_config(files: RootFiles, path: str, entry: Entry | None) -> None:
+def _check_host_config(files: RootFiles, path: str, around: Surroundings) -> None:
+    entry = around.published.get(path)
     try:
         data = files.read(path)
     except MissingFileError:
@@ -130,9 +135,9 @@ def _check_host_config(files: RootFiles, path: str, entry: Entry | None) -> None
     config = json_object(data)
     if entry is None or entry.replaced is None or blake3(data).hexdigest() == entry.blake3:
         return
-    original = files.read(f"{state_directory.NAME}/saved/{path}")
+    original = files.read(f"{around.saved}/{path}")
     if blake3(original).hexdigest() != entry.replaced:
-        raise FormatError("its original in .migrator/saved is damaged")
+        raise FormatError(f"its original in {around.saved} is damaged")
     before = json_object(original)
     for section in (before, config):
         if _plain(section.get("NetworkMode")) in _DEFAULT_NETWORK:

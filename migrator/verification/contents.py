@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.drivers import Driver
 from migrator.errors import LayerError, Subject
 from migrator.layer.hashing import digest_record
-from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.layers import StoredLayer
@@ -32,14 +32,17 @@ def check_contents(
     findings: Findings,
 ) -> int:
     """Rebuild all layers in `workers` processes; returns the number of bytes hashed."""
-    tasks = [
-        ContentTask(driver, layer)
-        for layer in sorted(layers, key=lambda layer: (-layer.size, layer.chain))
-    ]
+    layers = sorted(layers, key=lambda layer: (-layer.size, layer.chain))
+    tasks = [ContentTask(driver, layer) for layer in layers]
+    cache_ids = {layer.chain: layer.cache_id for layer in layers}
+    parents = {layer.cache_id: cache_ids.get(layer.parent or "") for layer in layers}
     progress.begin("verify", len(tasks), sum(task.layer.size for task in tasks))
     done = 0
-    with driver.opened(), Pool(check_content, workers) as pool:
-        for event in pool.run(tasks):
+    with (
+        driver.opened(),
+        Pool(check_content, (schedule := driver.schedule(parents, workers)).workers) as pool,
+    ):
+        for event in pool.run(tasks, by(lambda task: task.layer.cache_id, schedule.choose)):
             layer = event.task.layer
             if isinstance(event, Started):
                 progress.started(layer.chain)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, Subject
-from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings
@@ -26,6 +26,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 256 << 10
 _REPORT = 8 << 20
 
+# Far more than any driver takes.
+_DEEPEST = 512
+
 # More than this many findings of one layer tell nothing new.
 _MOST = 50
 
@@ -34,7 +37,8 @@ _MOST = 50
 class TreeTask:
     """A layer's tree, and its parent's if trees are complete; `estimate` is in bytes.
 
-    `cache_id` and `parent` (a cache-id, too) name their directories.
+    `cache_id` and `parent` (a cache-id, too) name their directories; `below`
+    those of all layers underneath, nearest first, if trees are not complete.
     """
 
     driver: Driver
@@ -42,6 +46,7 @@ class TreeTask:
     record: str
     cache_id: str
     parent: str | None
+    below: tuple[str, ...]
     estimate: int
 
 
@@ -56,8 +61,12 @@ def check_trees(
     tasks = sorted(_tasks(driver, layers), key=lambda task: (-task.estimate, task.chain))
     progress.begin("compare trees", len(tasks), sum(task.estimate for task in tasks))
     done = 0
-    with driver.opened(), Pool(check_tree, workers) as pool:
-        for event in pool.run(tasks):
+    parents = {task.cache_id: task.parent for task in tasks}
+    with (
+        driver.opened(),
+        Pool(check_tree, (schedule := driver.schedule(parents, workers)).workers) as pool,
+    ):
+        for event in pool.run(tasks, by(lambda task: task.cache_id, schedule.choose)):
             task = event.task
             if isinstance(event, Started):
                 progress.started(task.chain)
@@ -88,8 +97,17 @@ def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]
             layer.record,
             layer.cache_id,
             above.cache_id if above and driver.complete_trees else None,
+            () if driver.complete_trees else _below(layers, layer),
             2 * inherited[layer.chain] if driver.complete_trees else 0,
         )
+
+
+def _below(layers: dict[str, StoredLayer], layer: StoredLayer) -> tuple[str, ...]:
+    found: list[str] = []
+    while (at := layers.get(layer.parent or "")) is not None and len(found) < _DEEPEST:
+        found.append(at.cache_id)
+        layer = at
+    return tuple(found)
 
 
 def _inherited(layers: dict[str, StoredLayer]) -> dict[str, int]:
@@ -164,11 +182,32 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
         elif not (
             (pair.new.is_directory and pair.path in coverage.ancestors)
             or (not driver.complete_trees and _is_whiteout(pair.path, pair.new))
+            or _is_copy_to_docker(task, pair.path, pair.new.status)
         ):
             yield pair.path, "is neither in the layer's record nor in the parent"
     comparison.finish()
     for path in sorted(missing):
         yield path, "is in the layer's record, but not in its directory"
+
+
+def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> bool:
+    """Whether the layer underneath has what Docker's comparison takes for the same.
+
+    Then no record has it; but a driver with complete trees showed it as it is
+    here, and so does what was made of its layers.
+    """
+    for cache_id in task.below:
+        try:
+            old = os.lstat(os.path.join(os.fsencode(task.driver.layer_root(cache_id)), path))
+        except OSError:
+            continue
+        return (status.st_mode, status.st_uid, status.st_gid, status.st_rdev) == (
+            *(old.st_mode, old.st_uid, old.st_gid, old.st_rdev),
+        ) and (
+            stat.S_ISDIR(status.st_mode)
+            or (status.st_size == old.st_size and _same_time(status.st_mtime_ns, old.st_mtime_ns))
+        )
+    return False
 
 
 def _is_whiteout(path: bytes, node: Node) -> bool:

@@ -15,6 +15,8 @@ from migrator.verification.layers import DIGEST, line
 # Docker keeps the newest 50 digests of a layer.
 _MOST = 50
 
+_LISTS = "v2metadata-by-diffid"
+
 _hmac = re.compile(r"[a-f0-9]*")
 _KEYS = {"Digest", "SourceRepository"}
 
@@ -27,7 +29,7 @@ def check_distribution(files: RootFiles, driver: str, used: bool, findings: Find
     """
     base = f"image/{driver}/distribution"
     known: dict[str, set[str]] = {}
-    for diff_id, path in _records(files, f"{base}/v2metadata-by-diffid", findings):
+    for diff_id, path in _records(files, f"{base}/{_LISTS}", findings):
         with findings.noting(Subject.DIGEST, diff_id, path):
             known[diff_id] = _read_list(files.read(path))
     recorded = set()
@@ -44,6 +46,17 @@ def check_distribution(files: RootFiles, driver: str, used: bool, findings: Find
             reason = f"lists {digest}, for which there is no record"
             findings.add(Subject.DIGEST, diff_id, path, reason)
     return len(recorded)
+
+
+def read_records(
+    files: RootFiles, driver: str, findings: Findings
+) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """All sound records of which blobs a layer is in, by diffID."""
+    for diff_id, path in _records(files, f"image/{driver}/distribution/{_LISTS}", findings):
+        with findings.noting(Subject.DIGEST, diff_id, path):
+            data = files.read(path)
+            _read_list(data)
+            yield diff_id, json_value(data)
 
 
 def _records(files: RootFiles, base: str, findings: Findings) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,18 @@ class RootFiles:
                 hasher.update(block)
         return hasher.hexdigest(), status
 
+    def link(self, path: str) -> str:
+        """What a symbolic link says."""
+        try:
+            with self._parent(path) as (directory, name):
+                return os.readlink(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                raise MissingFileError("is missing") from None
+            if error.errno == errno.EINVAL:
+                raise FormatError("is no symbolic link") from None
+            raise FormatError(_reason(error)) from None
+
     def status(self, path: str) -> os.stat_result | None:
         """What stands at `path` itself (a link is not followed); None when nothing does."""
         try:

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import enum
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from blake3 import blake3
 
-from migrator.errors import FormatError, Subject
+from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
-from migrator.state.directory import NAME, Phase, StateDirectory
-from migrator.state.manifest import Entry, Manifest
+from migrator.layer.treefingerprint import fingerprint
+from migrator.state.directory import NAME, Phase, StateDirectory, is_state
+from migrator.state.manifest import Entry, Manifest, Tree
 from migrator.store.markers import IMAGES, TAGS
 from migrator.verification.birth import birth_ns
 from migrator.verification.containers import CONFIG, HOST_CONFIG
@@ -47,6 +50,14 @@ class _Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """The manifest of a finished migration, and the name of the state directory it is in."""
+
+    directory: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What the manifest says: its entries by path, and what shows later use by Docker.
 
@@ -59,23 +70,29 @@ class Published:
     untouched: bool
 
 
-def read_manifest(files: RootFiles, findings: Findings) -> Manifest | None:
-    """The manifest of a finished migration; None without one, or a damaged one (a finding)."""
-    state = StateDirectory(files.root)
-    with findings.noting(Subject.ROOT, f"{NAME}/phase", f"{NAME}/phase"):
+def read_manifests(files: RootFiles, findings: Findings) -> list[Made]:
+    """The manifests of finished migrations, the last one first; a damaged one is a finding."""
+    names = sorted(filter(is_state, files.names()), reverse=True)
+    found = (_read_manifest(files, name, findings) for name in names)
+    return [made for made in found if made is not None]
+
+
+def _read_manifest(files: RootFiles, directory: str, findings: Findings) -> Made | None:
+    state = StateDirectory(files.root, directory.removeprefix(NAME).removeprefix("-"))
+    with findings.noting(Subject.ROOT, f"{directory}/phase", f"{directory}/phase"):
         for name, limit in (("phase", 4096), ("manifest.json", _MAX_MANIFEST)):
-            status = files.status(f"{NAME}/{name}")
+            status = files.status(f"{directory}/{name}")
             if status is not None and not (
                 stat.S_ISREG(status.st_mode) and status.st_size <= limit
             ):
-                raise FormatError(f"{NAME}/{name} is no regular file of a sane size")
-        phase = state.phase if files.is_directory(NAME) else Phase.NONE
+                raise FormatError(f"{directory}/{name} is no regular file of a sane size")
+        phase = state.phase if files.is_directory(directory) else Phase.NONE
         if phase in (Phase.PUBLISHING, Phase.UNDOING):
             raise FormatError(f"a migration was interrupted while {phase}; finish it first")
         if phase is Phase.PUBLISHED:
-            path = f"{NAME}/manifest.json"
+            path = f"{directory}/manifest.json"
             with findings.noting(Subject.ROOT, path, path):
-                return _checked(Manifest.load(state.manifest))
+                return Made(directory, _checked(Manifest.load(state.manifest)))
     return None
 
 
@@ -94,13 +111,23 @@ def _checked(manifest: Manifest) -> Manifest:
     return manifest
 
 
-def compare(files: RootFiles, manifest: Manifest | None, findings: Findings) -> Published:
-    """Compare every published file with the manifest; the faults become findings."""
+def compare(
+    files: RootFiles, manifest: Manifest | None, others: Sequence[Manifest], findings: Findings
+) -> Published:
+    """Compare all that was published with the manifest; the faults become findings.
+
+    `others` are the manifests of other migrations of this data root.
+    """
     if manifest is None:
         return Published({}, None, untouched=False)
     compared = [_compared(files, entry, findings) for entry in manifest.files]
     changed = {item.entry.path for item in compared if item.state is _State.CHANGED}
-    used = sign_of_use(files, manifest, changed)
+    used = sign_of_use(files, manifest, others, changed)
+    if used is None:
+        # A use leaves its traces in these.
+        for tree in manifest.trees:
+            with findings.noting(*_about(tree.path), tree.path):
+                _check_tree(files, tree)
     found = [item for item in compared if item.inode]
     copied = bool(found) and all(item.inode != item.entry.inode for item in found)
     for item in compared:
@@ -113,6 +140,17 @@ def compare(files: RootFiles, manifest: Manifest | None, findings: Findings) -> 
             findings.add(*_about(path), path, reason)
     entries = {entry.path: entry for entry in manifest.files}
     return Published(entries, used, untouched=used is None)
+
+
+def _check_tree(files: RootFiles, tree: Tree) -> None:
+    if not files.is_directory(str(Path(tree.path).parent)) or files.status(tree.path) is None:
+        raise FormatError("was published, and is missing")
+    try:
+        same = fingerprint(files.root / tree.path) == tree.fingerprint
+    except LayerError as error:
+        raise FormatError(str(error)) from None
+    if not same:
+        raise FormatError("has changed since the migration, and nothing shows that Docker did it")
 
 
 def _compared(files: RootFiles, entry: Entry, findings: Findings) -> _Compared:

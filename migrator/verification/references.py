@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import is_digest
@@ -19,30 +21,51 @@ _tag = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _MAX_NAME = 255
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReference:
+    """`key` (`NAME:TAG` or `NAME@DIGEST`) of the repository `name` stands for an image ID.
+
+    Nothing is wrong with it if it is `sound`.
+    """
+
+    name: str
+    key: str
+    image_id: str
+    sound: bool
+
+
 def check_references(files: RootFiles, driver: str, store: ImageStore, findings: Findings) -> int:
     """Check all references; returns how many there are."""
+    return sum(1 for _ in read_references(files, driver, store, findings))
+
+
+def read_references(
+    files: RootFiles, driver: str, store: ImageStore, findings: Findings
+) -> Iterator[StoredReference]:
+    """Read and check all references."""
     path = f"image/{driver}/repositories.json"
-    count = 0
     with findings.noting(Subject.ROOT, path, path):
         try:
             values = json_object(files.read(path))
         except MissingFileError:
-            return 0
+            return
         repositories = values.pop("Repositories", None)
         if values or not isinstance(repositories, dict):
             raise FormatError("is no object with Repositories, and nothing else")
         for name, references in repositories.items():
+            named = False
             with findings.noting(Subject.TAG, name, path):
                 _check_name(name)
                 if not isinstance(references, dict):
                     raise FormatError("has no object of references")
-            if isinstance(references, dict):
-                count += len(references)
-                for key, image_id in references.items():
-                    with findings.noting(Subject.TAG, key, path):
-                        _check_key(name, key)
-                        _check_image(store, image_id)
-    return count
+                named = True
+            for key, image_id in references.items() if isinstance(references, dict) else ():
+                sound = False
+                with findings.noting(Subject.TAG, key, path):
+                    _check_key(name, key)
+                    _check_image(store, image_id)
+                    sound = named
+                yield StoredReference(name, key, str(image_id), sound)
 
 
 def _check_name(name: str) -> None:

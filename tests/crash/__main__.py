@@ -12,7 +12,17 @@ from pathlib import Path
 
 from tests.crash.checks import try_point, try_unreadable
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import REAL, STORES_BUILT, Scenario, Start, prepare, scratch
+from tests.crash.scenarios import (
+    COMMANDS,
+    CONVERSION_COMMANDS,
+    CONVERTED,
+    REAL,
+    STORES_BUILT,
+    Scenario,
+    Start,
+    prepare,
+    scratch,
+)
 from tests.crash.soak import soak
 
 # Points of a scenario and fault that are tried unless all are wanted; of the real store always.
@@ -22,9 +32,10 @@ _SAMPLE = 8
 def scenarios(starts: dict[str, Start]) -> Iterator[Scenario]:
     """All of them."""
     for start in starts.values():
-        for command in ("migrate", "rollback", "checksums"):
+        for command in COMMANDS if not start.target else CONVERSION_COMMANDS:
             yield Scenario(start, command)
     yield Scenario(starts["without records"], "migrate", workers=2)
+    yield Scenario(starts["legacy to overlay2"], "migrate", workers=2)
 
 
 def main() -> int:
@@ -42,7 +53,7 @@ def main() -> int:
     with scratch() as directory:
         if given.soak is not None:
             return soak(directory, given.soak, chance, given.store)
-        names = (*STORES_BUILT, REAL)
+        names = (*STORES_BUILT, *CONVERTED, REAL)
         starts = {n: prepare(n, directory / f"start{i}") for i, n in enumerate(names)}
         begun, tried, failed = time.monotonic(), 0, 0
         for scenario in scenarios(starts):
@@ -66,7 +77,7 @@ def _try(
     """What was tried, at how many points, and where it failed."""
     root = directory / "root"
     scenario.begin(root)
-    points = run([scenario.command, "-g", root, "-q"], workers=scenario.workers).points
+    points = run(scenario.arguments(root), workers=scenario.workers).points
     for fault in Fault:
         numbers = [n for n, point in enumerate(points) if fault.concerns(point.rpartition(" ")[0])]
         failures = []

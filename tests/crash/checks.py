@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migrator import checksumming, migration, recovery
 from migrator.errors import ExitCode
-from migrator.state.directory import NAME, Phase, StateDirectory
+from migrator.state.directory import Phase, StateDirectory
 from tests.command import snapshot
 from tests.crash.faults import Ended, Fault, run
 from tests.crash.scenarios import Scenario, Tree, copy, dump
@@ -19,9 +19,7 @@ def try_point(scenario: Scenario, fault: Fault | None, point: int, directory: Pa
     """Let `fault` happen at a point of the command, and check all that must hold after it."""
     root = directory / "root"
     scenario.begin(root)
-    ended = run(
-        [scenario.command, "-g", root, "-q"], workers=scenario.workers, fault=fault, point=point
-    )
+    ended = run(scenario.arguments(root), workers=scenario.workers, fault=fault, point=point)
     check_ending(scenario, fault, ended)
     check_what_is_left(scenario, root, directory / "copy")
     return ended
@@ -34,7 +32,7 @@ def try_unreadable(scenario: Scenario, read: int, directory: Path) -> bool:
     """
     root, start = directory / "root", scenario.start
     scenario.begin(root)
-    ended = run(["migrate", "-g", root, "-q"], unreadable=read)
+    ended = run(scenario.arguments(root), unreadable=read)
     found, reference = dump(root, start.driver), start.reference
     if "Input/output error" not in ended.output:
         assert found == reference, ended
@@ -69,9 +67,10 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
     left = snapshot(root)
     recovery.status(root)
     assert snapshot(root) == left, "status has changed something"
-    outside = {path: entry for path, entry in left.items() if path.split("/")[0] != NAME}
+    state = StateDirectory(root, start.target)
+    outside = {path: entry for path, entry in left.items() if path.split("/")[0] != state.path.name}
     helpers = {path for path in outside if _helper_file.fullmatch(path)}
-    phase = StateDirectory(root).phase
+    phase = state.phase
     if phase in (Phase.NONE, Phase.PREPARING):
         assert _without(outside, helpers) == start.original, "changed before it was published"
     elif phase is Phase.PUBLISHED:
@@ -95,16 +94,23 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
 
 def _check_order(scenario: Scenario, root: Path) -> None:
     """Whatever tells a daemon that something is migrated comes after it, and goes before it."""
-    found, reference = dump(root, scenario.start.driver), scenario.start.reference
-    if found["id_map"] == reference["id_map"]:
+    start = scenario.start
+    found, reference, before = dump(root, start.driver), start.reference, start.before
+    if found["id_map"] == reference["id_map"] != before["id_map"]:
         assert found == reference, "marked as migrated, but it is not complete"
-    if any(found["containers"].values()) or found["repositories"] == reference["repositories"]:
+    told = found["repositories"] == reference["repositories"] != before["repositories"]
+    if told or found["containers"] != before["containers"]:
         for kind in ("images", "image_metadata", "layers", "mounts", "distribution"):
             assert found[kind] == reference[kind], f"used before it was there: {kind}"
+    named = {layer["cache-id"] for layer in found["layers"].values() if "cache-id" in layer}
+    for path in reference.get("files", ()):
+        if path.partition("/")[0] in named:
+            assert path in found["files"], "a layer's files were not there when it was"
 
 
 def _migrate(scenario: Scenario, root: Path) -> None:
-    summary = migration.migrate(root, workers=0)
+    target = scenario.start.target or None
+    summary = migration.migrate(root, target_driver=target, workers=0)
     if summary.nothing_to_do is None:
         assert summary.exit_code == scenario.start.exit_code
     assert dump(root, scenario.start.driver) == scenario.start.reference, "not the reference"

@@ -18,12 +18,14 @@ from pathlib import Path
 from unittest import mock
 
 from migrator import cli, disk, hashing
+from migrator.conversion import trees
 from migrator.layer import hashing as layer_hashing
 from migrator.pool import Pool
 
 # Operations for which a full disk is what goes wrong; the others need no space.
 _TAKES_SPACE = frozenset(
     {"mkdir", "create", "write", "write done", "link", "rename", "fsync", "syncfs", "commit"}
+    | {"build", "symlink", "mknod", "reflink", "append"}
     | {"create record", "write record", "end record"}
 )
 
@@ -96,7 +98,8 @@ def run(
             options = ["--workers", str(workers)] if workers else []
             if arguments[0] not in ("migrate", "checksums") or "--undo" in arguments:
                 options = []
-            with mock.patch.object(hashing, "Pool", Pool if workers else _pool_without_workers):
+            pool = Pool if workers else _pool_without_workers
+            with mock.patch.object(hashing, "Pool", pool), mock.patch.object(trees, "Pool", pool):
                 return cli.run([*map(str, arguments), *options])
 
         code = in_child(child)

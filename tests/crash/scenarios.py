@@ -21,6 +21,8 @@ from tests.crash.faults import run
 Tree = dict[str, tuple[object, ...]]
 
 _TWO = (Container("db", 1), Container("web", 2, {"database": "db"}))
+_ONE = (Container("db", 1),)
+_SMALL = line(2, 3)
 _FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
 
 # In memory, where fsync costs nothing.
@@ -34,13 +36,29 @@ STORES_BUILT = {
 }
 REAL = "docker-1.9.1-overlay"
 
+# To overlay2, from a legacy store and from what a migration in place made of one.
+CONVERTED = {
+    "legacy to overlay2": (Store("aufs", _SMALL, containers=_ONE), False),
+    "migrated to overlay2": (Store("vfs", _SMALL, records=False, containers=_ONE), True),
+}
+TARGET = "overlay2"
+
+COMMANDS = ("migrate", "rollback", "checksums")
+CONVERSION_COMMANDS = ("migrate", "rollback")
+
 
 @dataclass(frozen=True)
 class Start:
-    """A legacy store, ready to be copied, and what an undisturbed migration makes of it."""
+    """A store, ready to be copied, and what an undisturbed migration makes of it.
+
+    `driver` is that of the new store; `target` the same if it is another than
+    the old one's. `before` is what there is of the new store at the start.
+    """
 
     name: str
     driver: str
+    target: str
+    before: dict[str, Any]
     legacy: Path
     migrated: Path
     original: Tree
@@ -61,10 +79,19 @@ class Scenario:
         workers = f", {self.workers} workers" if self.workers else ""
         return f"{self.command} ({self.start.name}{workers})"
 
+    def arguments(self, root: Path) -> list[str | Path]:
+        """The command line for a copy of the store."""
+        return [*_arguments(self.command, root, self.start.target), "-q"]
+
     def begin(self, root: Path) -> None:
         """Make `root` what the command finds."""
         rollback = self.command == "rollback"
         copy(self.start.migrated if rollback else self.start.legacy, root)
+
+
+def _arguments(command: str, root: Path, target: str) -> list[str | Path]:
+    options = ["--target-driver", target] if target and command == "migrate" else []
+    return [command, "-g", root, *options]
 
 
 @contextmanager
@@ -82,9 +109,20 @@ def copy(source: Path, target: Path) -> None:
 
 
 def dump(root: Path, driver: str) -> dict[str, Any]:
-    """The new store in `root`, as the golden files show it."""
+    """The new store in `root`, as the golden files show it; with the files in `overlay2/`."""
     result: dict[str, Any] = json.loads(json.dumps(dump_store(str(root), driver)))
+    if driver == TARGET:
+        result["files"] = _files(root / TARGET)
     return result
+
+
+def _files(directory: Path) -> dict[str, Any]:
+    """All below it, without the times of what has none of its own."""
+    found = snapshot(directory)
+    return {
+        path: list(entry) if "/diff/" in path and entry[5] is not None else [*entry[:4], entry[5]]
+        for path, entry in found.items()
+    }
 
 
 def prepare(name: str, directory: Path) -> Start:
@@ -96,7 +134,14 @@ def prepare(name: str, directory: Path) -> Start:
     legacy, migrated = directory / "legacy", directory / "migrated"
     directory.mkdir()
     check: Callable[[dict[str, Any]], None]
-    if name == REAL:
+    target = ""
+    if name in CONVERTED:
+        store, in_place = CONVERTED[name]
+        driver = target = TARGET
+        check = _agrees(store, build(store, legacy))
+        if in_place:
+            run(["migrate", "-g", legacy, "-q"])
+    elif name == REAL:
         _unpack(name, legacy)
         driver = "overlay"
         golden = json.loads((STORES / f"{name}.golden.json").read_text())
@@ -105,10 +150,13 @@ def prepare(name: str, directory: Path) -> Start:
         driver = STORES_BUILT[name].driver
         check = _agrees(STORES_BUILT[name], build(STORES_BUILT[name], legacy))
     copy(legacy, migrated)
-    ended = run(["migrate", "-g", migrated, "-q"])
+    ended = run([*_arguments("migrate", migrated, target), "-q"])
     reference = dump(migrated, driver)
     check(reference)
-    return Start(name, driver, legacy, migrated, snapshot(legacy), reference, ended.code)
+    before = dump(legacy, driver)
+    return Start(
+        name, driver, target, before, legacy, migrated, snapshot(legacy), reference, ended.code
+    )
 
 
 def _unpack(name: str, directory: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command import dump, migrator
+from tests.docker.trees import stack
 
 DRIVERS = {
     "docker-1.9.1-overlay": "overlay",
@@ -21,6 +22,9 @@ DRIVERS = {
     "docker-1.7.1-vfs-trees": "vfs",
     "docker-1.9.1-btrfs": "btrfs",
 }
+# Docker 20.10 does not run on aufs with the kernels of today, but may come from there.
+AUFS = dict.fromkeys(("docker-1.9.1-aufs", "docker-1.7.1-aufs", "docker-1.7.1-aufs-trees"), "aufs")
+SOURCES = {**DRIVERS, **AUFS}
 # One of each driver, for what takes a daemon of its own.
 OF_EACH_DRIVER = ("docker-1.9.1-overlay", "docker-1.7.1-vfs-trees", "docker-1.9.1-btrfs")
 
@@ -43,6 +47,13 @@ class Store:
         run = migrator("migrate", "--graph", self.root, "--progress", "none")
         assert run.returncode in (0, 3), run.stderr
         assert dump(self.root, self.driver) == self.golden
+
+    def convert(self) -> None:
+        """Migrate the copy to overlay2; the result is Docker's own but for containers' driver."""
+        options = ("--target-driver", "overlay2", "--progress", "none")
+        run = migrator("migrate", "--graph", self.root, *options)
+        assert run.returncode in (0, 3), run.stderr
+        assert as_on(self.driver, dump(self.root, "overlay2")) == self.golden
 
     @property
     def image_ids(self) -> list[str]:
@@ -87,8 +98,21 @@ class Store:
         return found
 
     def tree(self, image_id: str) -> Path:
-        """The complete files of an image, as the legacy daemon left them."""
+        """The complete files of an image, as the legacy daemon left them, or showed them."""
+        if self.driver == "aufs":
+            return self._union(image_id)
         return self.legacy / _TREES[self.driver].format(self.v1_id(image_id))
+
+    def _union(self, image_id: str) -> Path:
+        """The branches of an image and all that it builds on, put together."""
+        below = None
+        for image in reversed(self.ancestry(image_id)):
+            directory = self.root.parent / "unions" / image["id"]
+            if not directory.exists():
+                stack(self.legacy / "aufs/diff" / image["id"], below, directory)
+            below = directory
+        assert below is not None
+        return below
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """The legacy config of every container that can be migrated, by ID."""
@@ -107,6 +131,17 @@ class Store:
         return self.root / _WRITABLE[self.driver].format(container)
 
 
+def as_on(driver: str, dumped: dict[str, Any]) -> dict[str, Any]:
+    """A dumped store with another storage driver's name."""
+    old, new = (
+        json.dumps({"Driver": name})[1:-1].replace(" ", "") for name in ("overlay2", driver)
+    )
+    containers = {
+        name: config and config.replace(old, new) for name, config in dumped["containers"].items()
+    }
+    return {**dumped, "driver": driver, "containers": containers}
+
+
 @contextmanager
 def store_for_daemon(
     name: str,
@@ -115,7 +150,7 @@ def store_for_daemon(
     golden: Callable[[str], dict[str, Any]],
 ) -> Iterator[Store]:
     """A private copy of a store below `directory`; btrfs's on a file system of its own."""
-    driver = DRIVERS[name]
+    driver = SOURCES[name]
     store = Store(name, driver, unpack(name), directory / "root", golden(name))
     if driver == "btrfs":
         with _btrfs(directory / "btrfs.img", store.root):

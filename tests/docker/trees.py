@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,11 @@ _DOCKERS_OWN = {
 }
 
 
-def tree(root: Path, *, besides: set[str]) -> dict[str, Entry]:
+def tree(root: Path, *, besides: set[str], links: bool = True) -> dict[str, Entry]:
     """Everything below `root` but for Docker's own and `besides` (and all below these).
 
     By relative path: mode, owner, device, seconds of a file's mtime, its
-    content or target, its capabilities, and the first of its hard links.
+    content or target, its capabilities, and, with `links`, the first of its hard links.
     """
     left_out = _DOCKERS_OWN | besides
     found: dict[str, Entry] = {}
@@ -43,9 +44,35 @@ def tree(root: Path, *, besides: set[str]) -> dict[str, Entry]:
             None if directory else max(status.st_mtime_ns, 0) // 10**9,
             content,
             _capability(full),
-            None if directory else first.setdefault(status.st_ino, name),
+            first.setdefault(status.st_ino, name) if links and not directory else None,
         )
     return found
+
+
+def stack(branch: Path, below: Path | None, directory: Path) -> None:
+    """Make `directory` what aufs shows of a branch on the tree `below`."""
+    above = os.fsencode(branch)
+    if below is None:
+        directory.mkdir(parents=True)
+    else:
+        subprocess.run(["cp", "-a", below, directory], check=True)
+    for path in _walk(above, b"", set()):
+        name = path.rpartition(b"/")[2]
+        target = directory / os.fsdecode(path)
+        hidden = []
+        if not target.parent.is_dir():
+            continue
+        if name == b".wh..wh..opq":
+            hidden = [target.parent / each for each in os.listdir(target.parent)]
+        elif name.startswith(b".wh."):
+            hidden = [target.with_name(os.fsdecode(name[4:]))]
+        elif not (target.is_dir() and stat.S_ISDIR(os.lstat(os.path.join(above, path)).st_mode)):
+            hidden = [target]
+        subprocess.run(["rm", "-rf", "--", *hidden], check=True)
+    subprocess.run(["cp", "-a", f"{branch}/.", directory], check=True)
+    for path in [*_walk(os.fsencode(directory), b"", set())]:
+        if path.rpartition(b"/")[2].startswith(b".wh."):
+            subprocess.run(["rm", "-rf", "--", directory / os.fsdecode(path)], check=True)
 
 
 def _walk(root: bytes, below: bytes, left_out: set[bytes]) -> Iterator[bytes]:

@@ -19,7 +19,8 @@ import orjson
 from blake3 import blake3
 from fastcrc import crc64
 
-from migrator import gojson, rewriting
+from migrator import drivers, gojson, rewriting
+from migrator.conversion.stored import read_store
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.hashing import digest_record
 from migrator.layer.tarsplit import Record
@@ -28,6 +29,7 @@ from migrator.legacy.containers import read_containers
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import read_links
 from migrator.legacy.repositories import read_repositories
+from migrator.state.built import BuiltTrees
 from migrator.state.directory import StateDirectory
 from migrator.state.manifest import Manifest
 from migrator.state.staging import Staging
@@ -35,6 +37,7 @@ from migrator.store import containerconfig, imageconfig
 from migrator.store.distribution import Distribution
 from migrator.store.markers import IMAGES, read_image_map, stage_markers
 from migrator.store.references import References
+from migrator.verification.files import RootFiles
 from tests.fuzz.mutation import DIGEST, ID, OTHER_ID, mutate_bytes, mutate_json, mutate_lines
 from tests.fuzz.seeds import seeds
 
@@ -390,10 +393,10 @@ def _run_store(files: Files) -> None:
     state.create()
     staging = Staging(state, "overlay")
     failed: MigratorError | None = None
-    plan = SimpleNamespace(driver=SimpleNamespace(name="overlay"))
+    plan = SimpleNamespace(target="overlay")
 
     def existing() -> None:
-        image = rewriting._existing(plan, staging, _DIGEST)  # type: ignore[arg-type]
+        image = rewriting.existing_image(plan, staging, _DIGEST)  # type: ignore[arg-type]
         imageconfig.make_config(
             b'{"docker_version":"1.9.1"}', (*image.diff_ids, "x"), image.history
         )
@@ -432,12 +435,13 @@ def _make_manifest(random: Random) -> Files:
         "replaced": None,
     }
     document = {
-        "schema": 1,
+        "schema": 2,
         "driver": "overlay",
         "files": [entry, {**entry, "path": "containers/a/hostconfig.json", "replaced": "1" * 64}],
         "directories": ["image", "image/overlay"],
         "listing": ["graph"],
         "joined": {"containers": ["a"]},
+        "trees": [{"path": "overlay2/a", "fingerprint": "2" * 64}],
     }
     body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
     body = mutate_json(random, body, [body])
@@ -457,9 +461,35 @@ def _run_manifest(files: Files) -> None:
     for entry in manifest.files:
         texts += [entry.path, entry.blake3, entry.replaced or ""]
         assert all(isinstance(n, int) for n in (entry.mode, entry.inode, entry.mtime_ns))
+    for tree in manifest.trees:
+        texts += [tree.path, tree.fingerprint]
     for names in manifest.joined.values():
         texts += names
     assert all(isinstance(text, str) for text in texts)
+
+
+def _make_built(random: Random) -> Files:
+    values = b'["%b", "%b", "%b"]' % (b"a" * 64, b"1" * 64, b"2" * 64)
+    values = mutate_json(random, values, [values]).replace(b"\n", b" ")
+    seal = blake3(values).hexdigest().encode()
+    return {".migrator/built.jsonl": values + b" " + seal + b"\n" + values}
+
+
+def _run_built(files: Files) -> None:
+    state = StateDirectory(_laid_out(files))
+    with BuiltTrees(state) as built:
+        assert built.get("a" * 64, "other") is None
+
+
+def _run_stored(files: Files) -> None:
+    """What Docker >= 1.10 left is read, to be converted."""
+    root = _laid_out(files)
+    (root / "overlay").mkdir(exist_ok=True)
+    with RootFiles(root) as opened:
+        store = read_store(opened, drivers.get("overlay", root))
+    for chain, layer in store.layers.items():
+        assert layer.parent is None or layer.parent in store.layers, chain
+    _check_printable(store.problems)
 
 
 def _check_printable(problems: object) -> None:
@@ -481,5 +511,7 @@ PARSERS: dict[str, Parser] = {
     "sql": Parser(_make_sql, _run_linkgraph, 3),
     "marker": Parser(_make_marker, _run_marker, 4),
     "store": Parser(_make_store, _run_store, 3),
+    "stored": Parser(_make_store, _run_stored, 3),
     "manifest": Parser(_make_manifest, _run_manifest, 3),
+    "built": Parser(_make_built, _run_built, 2),
 }

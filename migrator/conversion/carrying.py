@@ -1,0 +1,129 @@
+"""The metadata of a content-addressed store, carried over to `image/overlay2`.
+
+What is there already stays: objects are the same wherever they are, of two
+images with one tag the one that has it keeps it.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+
+from migrator.conversion.stored import Store
+from migrator.conversion.trees import Converted
+from migrator.errors import FormatError, Problem, Subject
+from migrator.layer.identity import hex_part
+from migrator.store import containerconfig, overlay2
+from migrator.store.distribution import Distribution
+from migrator.store.layerdb import LayerDB
+from migrator.store.mounts import Mounts
+from migrator.store.references import References
+from migrator.store.stage import Stage
+from migrator.text import shown
+from migrator.verification.containers import CONFIG
+from migrator.verification.distribution import read_records
+from migrator.verification.files import RootFiles
+from migrator.verification.findings import Findings
+
+
+@dataclass(slots=True)
+class Carried:
+    """What was staged; `directories` are those in `overlay2/` that it names."""
+
+    images: int = 0
+    layers: int = 0
+    tags: int = 0
+    containers: int = 0
+    directories: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def carry(files: RootFiles, store: Store, converted: Converted, stage: Stage) -> Carried:
+    """Stage all metadata of `store` whose layers were built, or were there."""
+    result = Carried()
+    _layers(store, converted, stage, result)
+    _images(files, store, stage, result)
+    _references(store, stage, result)
+    _distribution(files, store, stage, result)
+    _containers(store, converted, stage, result)
+    return result
+
+
+def _layers(store: Store, converted: Converted, stage: Stage, result: Carried) -> None:
+    layerdb = LayerDB(stage, overlay2.NAME)
+    for chain, layer in store.layers.items():
+        cache_id = converted.layers.get(chain)
+        directory = (store.driver.data_root / layer.record).parent
+        if cache_id is not None and layerdb.carry(chain, cache_id, directory):
+            result.layers += 1
+            result.directories.add(cache_id)
+
+
+def _images(files: RootFiles, store: Store, stage: Stage, result: Carried) -> None:
+    source, target = (f"image/{name}/imagedb" for name in (store.driver.name, overlay2.NAME))
+    for image_id in store.images:
+        path = f"content/sha256/{hex_part(image_id)}"
+        if stage.present(f"{target}/{path}"):
+            continue
+        result.images += 1
+        stage.link(f"{target}/{path}", files.root / source / path)
+        path = f"metadata/sha256/{hex_part(image_id)}"
+        for name in files.names(f"{source}/{path}"):
+            if _is_wanted(files, f"{source}/{path}", name, store) and not stage.present(
+                f"{target}/{path}/{name}"
+            ):
+                stage.link(f"{target}/{path}/{name}", files.root / source / path / name)
+
+
+def _is_wanted(files: RootFiles, path: str, name: str, store: Store) -> bool:
+    """Whether a file of an image's metadata is one, and no parent that is left out."""
+    try:
+        status = files.status(f"{path}/{name}")
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        return name != "parent" or files.read(f"{path}/{name}").decode() in store.images
+    except (FormatError, UnicodeDecodeError):
+        return False
+
+
+def _references(store: Store, stage: Stage, result: Carried) -> None:
+    references = References(stage, overlay2.NAME)
+    for each in store.references:
+        if other := references.add(each.name, each.key, each.image_id):
+            reason = f"it exists already and is another image, {other}"
+            result.problems.append(Problem(Subject.TAG, each.key, reason))
+        else:
+            result.tags += 1
+    references.finish()
+
+
+def _distribution(files: RootFiles, store: Store, stage: Stage, result: Carried) -> None:
+    distribution = Distribution(stage, overlay2.NAME)
+    diff_ids = {layer.diff for layer in store.layers.values()}
+    findings = Findings()
+    for diff_id, entries in read_records(files, store.driver.name, findings):
+        if diff_id in diff_ids:
+            distribution.carry(diff_id, entries)
+    distribution.finish()
+    result.problems += [
+        Problem(each.about, shown(each.name), shown(each.reason), fatal=False) for each in findings
+    ]
+    result.problems += distribution.problems
+
+
+def _containers(store: Store, converted: Converted, stage: Stage, result: Carried) -> None:
+    mounts = Mounts(stage, overlay2.NAME)
+    for container in store.containers:
+        directories = converted.containers.get(container.id)
+        if directories is None:
+            continue
+        try:
+            config = containerconfig.with_driver(container.config, overlay2.NAME)
+        except FormatError as error:
+            problem = Problem(Subject.CONTAINER, shown(container.id), error.message)
+            result.problems.append(problem)
+            continue
+        mounts.register(container.id, container.mount.parent, *directories)
+        result.directories |= {name for name in directories if name is not None}
+        stage.replace(f"containers/{container.id}/{CONFIG}", config)
+        result.containers += 1

@@ -1,0 +1,68 @@
+"""What became of the layers of a legacy store, for the closing summary and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from migrator.errors import MigratorError, Problem, Subject
+from migrator.hashing import Hashed
+from migrator.planning import Plan
+from migrator.report.summary import LayerRow, Summary
+from migrator.rewriting import Rewritten
+
+
+def fill(summary: Summary, plan: Plan, hashed: Hashed, rewritten: Rewritten) -> None:
+    """Fill in what a migration of a legacy store did."""
+    summary.images = len(rewritten.images)
+    summary.distinct_images = len(set(rewritten.images.values()))
+    summary.layers_new = rewritten.layers
+    summary.duplicates = rewritten.duplicates
+    summary.tags = rewritten.tags
+    summary.containers = rewritten.containers
+    summary.layers = layer_rows(hashed, rewritten.chains)
+    summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
+
+
+def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:
+    """A report row for every hashed layer, by v1 ID."""
+    return [
+        LayerRow(
+            v1_id=v1_id,
+            diff_id=layer.digest.diff_id,
+            chain_id=chains.get(v1_id),
+            size=layer.digest.size,
+            tar_bytes=layer.digest.tar_bytes,
+            files=layer.digest.files,
+            begun=hashed.begun[v1_id],
+            seconds=layer.seconds,
+            worker=hashed.workers[v1_id],
+            method=str(layer.method),
+            kept=layer.kept,
+            fault=layer.fault,
+        )
+        for v1_id, layer in sorted(hashed.layers.items())
+    ]
+
+
+def record_faults(hashed: Hashed) -> list[Problem]:
+    """News for the owner: layers whose tar-split record no longer fits their files."""
+    return [
+        Problem(
+            Subject.LAYER,
+            v1_id,
+            f"its tar-split record was of no use ({layer.fault}); its diff was made anew,"
+            " so its diffID may not be the one that registries know",
+            fatal=False,
+        )
+        for v1_id, layer in sorted(hashed.layers.items())
+        if layer.fault is not None
+    ]
+
+
+def failures(hashed: Hashed) -> list[Problem]:
+    """A problem for every layer that could not be hashed."""
+
+    def problem(v1_id: str, error: MigratorError) -> Problem:
+        return Problem(Subject.LAYER, v1_id, str(error), error.hint)
+
+    return [problem(v1_id, error) for v1_id, error in sorted(hashed.failed.items())]
