@@ -63,13 +63,14 @@ def measure(stores: dict[str, Path], workers: Sequence[int], runs: int) -> list[
 
 
 def fit(measured: Sequence[Measured], speed: Speed) -> Costs:
-    """The constants that explain the runs with one worker best.
+    """The constants that explain best the runs that are not limited.
 
-    Least squares of relative errors of whole runs: what matters is the sum.
+    Least squares of relative errors of whole runs, the work shared out evenly
+    among the workers.
     """
     rows, ones = [], []
     for each in measured:
-        if each.workers != 1 or each.limited:
+        if each.limited:
             continue
         loads = each.loads
         row = [
@@ -78,10 +79,11 @@ def fit(measured: Sequence[Measured], speed: Speed) -> Costs:
             sum(load.files for load in loads if load.recomputed) * speed.opening,
             len(loads) * speed.opening,
         ]
+        row = [*(value / each.workers for value in row), len(loads) * speed.opening]
         rows.append([value / each.seconds for value in row])
         ones.append(1 - COSTS.fixed / each.seconds)
-    byte, file, recomputed, layer = np.linalg.lstsq(np.array(rows), np.array(ones), rcond=None)[0]
-    return Costs(float(byte), float(file), float(recomputed), float(layer), COSTS.fixed)
+    fitted = np.linalg.lstsq(np.array(rows), np.array(ones), rcond=None)[0]
+    return Costs(*map(float, fitted), COSTS.fixed)
 
 
 def write_hosts(results: Path, measured: Sequence[Measured], speed: Speed) -> None:
@@ -150,9 +152,10 @@ def write_hosts(results: Path, measured: Sequence[Measured], speed: Speed) -> No
     }
     about = (
         f"This host: SHA-256 {speed.hashing / 1e6:.0f} MB/s a core,"
-        f" {speed.opening * 1e6:.2f} µs an opening. Fitted to the runs with one worker:"
+        f" {speed.opening * 1e6:.2f} µs an opening. Fitted to the runs without limits:"
         f" byte {costs.byte:.3f}, file {costs.file:.2f},"
-        f" file without record {costs.file_recomputed:.2f}, layer {costs.layer:.1f}."
+        f" file without record {costs.file_recomputed:.2f}, layer {costs.layer:.1f},"
+        f" handing it out {costs.handing_out:.1f}."
     )
     tables = [about, check, "The documented example:", named, "![hosts](hosts.svg)"]
     write(results, "hosts", data, tables)

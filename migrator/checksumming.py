@@ -66,9 +66,11 @@ def checksums(
             summary.nothing_to_do = "already migrated, nothing to do"
             return summary
         Space(plan).check()
-        state.create()
-        with timings.phase("hash"):
-            hashed = hash_layers(plan, state, workers, progress)
+        with plan.driver.opened():
+            # Not before it is known that layers can be read.
+            state.create()
+            with timings.phase("hash"):
+                hashed = hash_layers(plan, state, workers, progress)
         with timings.phase("write"):
             progress.phase("writing helper files")
             for v1_id, layer in hashed.layers.items():

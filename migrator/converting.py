@@ -49,14 +49,16 @@ def convert_root(
     if isinstance(plan.source, Plan):
         need += Space(plan.source).need
     check_space(root.path, need)
-    state.create()
-    state.inherit(StateDirectory(root.path))
-    state.phase = Phase.PREPARING
-    run = _Run(plan, state, summary, progress)
-    if isinstance(plan.source, Plan):
-        converted = run.from_legacy(plan.source)
-    else:
-        converted = run.from_stored(plan.source)
+    with plan.source.driver.opened():
+        # Not before it is known that layers can be read.
+        state.create()
+        state.inherit(StateDirectory(root.path))
+        state.phase = Phase.PREPARING
+        run = _Run(plan, state, summary, progress)
+        if isinstance(plan.source, Plan):
+            converted = run.from_legacy(plan.source)
+        else:
+            converted = run.from_stored(plan.source)
     with timings.phase("publish"):
         progress.phase("publishing")
         publication.publish(state)

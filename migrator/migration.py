@@ -14,15 +14,13 @@ from migrator.legacy.daemon import find_daemon
 from migrator.legacy.root import LegacyRoot, open_root
 from migrator.planning import make_plan
 from migrator.progress import Progress
-from migrator.report.layers import fill, record_faults
+from migrator.report.layers import fill
 from migrator.report.summary import Summary, Timings
 from migrator.rewriting import rewrite
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.space import Space
 from migrator.state.staging import Staging
-
-__all__ = ["migrate", "record_faults", "refuse_daemon"]
 
 
 def migrate(
@@ -85,10 +83,12 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
         summary.problems = list(plan.problems)
         return
     Space(plan).check()
-    state.create()
-    state.phase = Phase.PREPARING
-    with timings.phase("hash"):
-        hashed = hash_layers(plan, state, summary.workers, progress)
+    with plan.driver.opened():
+        # Not before it is known that layers can be read.
+        state.create()
+        state.phase = Phase.PREPARING
+        with timings.phase("hash"):
+            hashed = hash_layers(plan, state, summary.workers, progress)
     with timings.phase("rewrite"):
         progress.phase("rewriting")
         staging = Staging(state, root.driver_name)

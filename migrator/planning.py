@@ -159,9 +159,7 @@ def _migrated(root: LegacyRoot, target: str) -> dict[str, str]:
     }
 
 
-def _usable(
-    driver: Driver, graph: Graph, most: int, problems: list[Problem]
-) -> list[LegacyImage]:
+def _usable(driver: Driver, graph: Graph, most: int, problems: list[Problem]) -> list[LegacyImage]:
     """Images in Docker's order, without those whose layer, or an ancestor's, has no directory.
 
     `most` is how many layers an image may have.
@@ -180,7 +178,7 @@ def _usable(
         if depths[v1_id] > most:
             reason = f"it has more than {most} layers, and the new store takes no more"
         elif not driver.layer_exists(v1_id):
-            reason = f"its directory {driver.layer_root(v1_id)} is missing"
+            reason = f"its directory {driver.shown(v1_id)} is missing"
         else:
             usable.append(image)
             continue

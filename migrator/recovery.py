@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ _CONVERSION_STATES = {
 }
 
 
-def status(data_root: Path, driver: str = "auto") -> Status:
+def status(data_root: Path, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> Status:
     """Look at a data root, changing nothing. Raises a MigratorError when it is none."""
     states = StateDirectory.all(data_root.absolute())
     if states:
@@ -77,7 +78,7 @@ def status(data_root: Path, driver: str = "auto") -> Status:
         return Status(
             "; before that: ".join((last.state, *(s.state for s in before))), last.next_step
         )
-    root = open_root(data_root, driver)
+    root = open_root(data_root, driver, storage_opts)
     if not root.has_store:
         state = "content-addressed, without a legacy store"
         if root.driver_name in TARGETS:
@@ -95,11 +96,18 @@ def status(data_root: Path, driver: str = "auto") -> Status:
     return Status("legacy", "`migrator plan`, then `migrator migrate`")
 
 
-def rollback(data_root: Path, *, force: bool = False) -> str:
+def rollback(
+    data_root: Path,
+    driver: str = "auto",
+    *,
+    storage_opts: Iterable[str] = (),
+    force: bool = False,
+) -> str:
     """Undo a migration, finished or not, the last one first; returns what was done.
 
     Raises StoreError when something was changed since, unless `force`.
     """
+    _settle_driver(data_root, driver, storage_opts)
     states = StateDirectory.all(data_root.absolute())
     if not states:
         # Says what is wrong with the directory if it is no data root at all.
@@ -125,6 +133,15 @@ def rollback(data_root: Path, *, force: bool = False) -> str:
             f". It still is: {_status_of(before[0]).state}; `migrator rollback` undoes that next"
         )
     return done
+
+
+def _settle_driver(data_root: Path, driver: str, storage_opts: Iterable[str]) -> None:
+    try:
+        source = open_root(data_root, driver, storage_opts).driver
+    except DataRootError:
+        # Of no driver, or of several: there is none that could have left something.
+        return
+    source.settle()
 
 
 def _status_of(state: StateDirectory) -> Status:

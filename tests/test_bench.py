@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -82,21 +83,22 @@ def test_documented_example_has_its_documented_size() -> None:
 
 def test_fit_finds_the_constants_again() -> None:
     speed = Speed(hashing=2e9, opening=5e-6, cpus=2)
-    costs = Costs(1.2, 3.0, 8.0, 100.0, 0.02)
+    costs = Costs(1.2, 3.0, 8.0, 100.0, 20.0, 0.02)
     stores = [
         [Load(10**9, 10)] * 4,
-        [Load(10**6, 10**5)] * 3,
-        [Load(10**6, 10**5, recomputed=True)] * 3,
+        [Load(10**6, 10**5)] * 4,
+        [Load(10**6, 10**5, recomputed=True)] * 2,
         [Load(1024, 0)] * 500,
         [Load(10**8, 10**3)] * 2,
     ]
     measured = [
-        Measured(str(number), 1, False, speed.seconds(loads, 1, costs), tuple(loads))
+        Measured(str(number), workers, False, speed.seconds(loads, workers, costs), tuple(loads))
         for number, loads in enumerate(stores)
+        for workers in (1, 2)
     ]
     found = fit(measured, speed)
     # What is fixed is not fitted, but taken from the tool.
-    assert (found.byte, found.file, found.file_recomputed) == pytest.approx((1.2, 3.0, 8.0), 0.01)
+    assert astuple(found) == pytest.approx(astuple(costs), 0.01)
 
 
 @pytest.mark.parametrize("command", ["digests", "limits", "compare", "hosts"])

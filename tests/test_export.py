@@ -36,7 +36,7 @@ def test_all_images_of_a_store_that_nobody_may_write_to(
 ) -> None:
     expected = golden(name)
     with read_only(store(name), tmp_path / "root") as root:
-        run = export(root, tmp_path / "out", "--all")
+        run = export(root, tmp_path / "out")
     assert run.returncode == 3, run.stderr
     assert "config.Env is null, not a list" in run.stdout
 
@@ -92,9 +92,9 @@ def test_a_migrated_store_gives_the_same(
     # Only what Docker >= 1.10 reads counts then.
     shutil.rmtree(root / "graph")
     before = snapshot(root)
-    assert export(root, tmp_path / "migrated", "--all").returncode == 3
+    assert export(root, tmp_path / "migrated").returncode == 3
     assert snapshot(root) == before
-    export(store(name), tmp_path / "legacy", "--all")
+    export(store(name), tmp_path / "legacy")
     assert contents(tmp_path / "migrated") == contents(tmp_path / "legacy")
 
 
@@ -134,9 +134,11 @@ def skopeo(*arguments: str) -> Any:
     )
 
 
-def test_without_names_what_a_user_sees(store: StoreOf, golden: Golden, tmp_path: Path) -> None:
+def test_without_intermediate_images_what_a_user_sees(
+    store: StoreOf, golden: Golden, tmp_path: Path
+) -> None:
     name = "docker-1.9.1-overlay"
-    export(store(name), tmp_path / "out")
+    export(store(name), tmp_path / "out", "--no-intermediate")
     expected = golden(name)
     parents = {
         metadata["parent"].removeprefix("sha256:")

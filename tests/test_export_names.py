@@ -181,7 +181,7 @@ def test_a_store_without_images(tmp_path: Path) -> None:
         (["-o", "{tmp}/x", "--format", "docker-archive", "--compression", "zstd"], "cannot load"),
         (["-o", "{tmp}/x", "--compression-level", "9"], "gzip has the levels 0 to 3"),
         (["-o", "{tmp}/x", "--compression", "none", "--compression-level", "1"], "no sense"),
-        (["-o", "{tmp}/x", "--all", "busybox"], "either all images or those named"),
+        (["-o", "{tmp}/x", "--no-intermediate", "busybox"], "are never intermediate"),
         ([], "Missing option"),
     ],
 )

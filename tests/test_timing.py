@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,7 +11,7 @@ from migrator.report.timing import HashingTime
 
 # A byte takes a second, a file two, one without a record three, a layer four.
 SPEED = Speed(hashing=1.0, opening=1.0, cpus=4)
-COSTS = Costs(byte=1.0, file=2.0, file_recomputed=3.0, layer=4.0, fixed=0.0)
+COSTS = Costs(byte=1.0, file=2.0, file_recomputed=3.0, layer=4.0, handing_out=0.0, fixed=0.0)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Row:
 )
 def test_time_by_layers_and_workers(loads: list[Load], workers: int, seconds: float) -> None:
     assert SPEED.seconds(loads, workers, COSTS) == seconds
+
+
+def test_handing_out_takes_its_time_for_any_number_of_workers() -> None:
+    costs = replace(COSTS, handing_out=1.0)
+    assert SPEED.seconds([Load(6, 0)] * 4, 4, costs) == 14
 
 
 def test_disk_is_a_lower_bound() -> None:

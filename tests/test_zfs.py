@@ -217,6 +217,11 @@ def test_the_next_run_puts_right_what_a_killed_one_left(
     if when == "after":
         assert pool.properties("tank/small") != before
 
+    if kill_at == 5:
+        option = ("--storage-opt", "zfs.fsname=tank/small")
+        rolled_back = migrator("rollback", "-g", root, *option, "-q", wrapper=pool.wrapper)
+        assert (rolled_back.returncode, rolled_back.stderr) == (0, "")
+        assert pool.properties("tank/small") == before
     run = on(pool, "migrate", root, "tank/small")
 
     assert (run.returncode, run.stderr) == (0, "")

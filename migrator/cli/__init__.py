@@ -26,6 +26,8 @@ from migrator.version import __version__
 def commands() -> None:
     """Carry the data root of Docker <= 1.9 over to the content-addressed store of Docker >= 1.10.
 
+    Old images can go to today's engines as well: on overlay2, or exported.
+
     \b
     Exit codes: 0 done (also when there was nothing to do), 1 failed, 2 wrong usage,
     3 done but some images, tags or containers were left out, 4 interrupted.

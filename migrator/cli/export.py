@@ -29,7 +29,11 @@ from migrator.report.writing import write_report
     show_default=True,
     help="An OCI image layout (a directory), or a tar for docker load and podman load.",
 )
-@option("--all", "intermediate", is_flag=True, help="Also images without a name that others use.")
+@option(
+    "--no-intermediate",
+    is_flag=True,
+    help="Not the images that have no name and that others build on.",
+)
 @option(
     "--compression",
     type=click.Choice([str(each) for each in Algorithm]),
@@ -46,15 +50,14 @@ def export(
     images: tuple[str, ...],
     output: str,
     layout: str,
-    intermediate: bool,
+    no_intermediate: bool,
     compression: str | None,
     compression_level: int | None,
 ) -> int:
     """Write images out of a data root, which is only read and need not be migrated.
 
     IMAGE is a name (busybox, busybox:1, busybox@sha256:...) or an ID or its
-    beginning; in a legacy store also a v1 ID. Without one all images are exported
-    that have a name or that no other image builds on.
+    beginning; in a legacy store also a v1 ID. Without one all images are exported.
     """
     if output == STDOUT and layout == FORMATS[0]:
         raise UsageError(
@@ -67,7 +70,7 @@ def export(
         output,
         images,
         layout=layout,
-        intermediate=intermediate,
+        intermediate=not no_intermediate,
         compression=compression,
         level=compression_level,
         driver=work.storage_driver,

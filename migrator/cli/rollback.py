@@ -17,7 +17,9 @@ def rollback(place: Place, force: bool) -> int:
     Works on an interrupted migration too. Refuses, naming it, where something
     has been changed or added since. Asks no questions.
     """
-    outcome = recovery.rollback(place.graph, force=force)
+    outcome = recovery.rollback(
+        place.graph, place.storage_driver, storage_opts=place.storage_opts, force=force
+    )
     if not place.quiet:
         click.echo(outcome)
     return 0

@@ -15,7 +15,7 @@ from migrator.text import printable
 @option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(place: Place, as_json: bool) -> int:
     """Say what state the data root is in, and what the next step would be."""
-    found = recovery.status(place.graph, place.storage_driver)
+    found = recovery.status(place.graph, place.storage_driver, storage_opts=place.storage_opts)
     if as_json:
         print_json(found.as_json())
     else:

@@ -64,6 +64,9 @@ class Driver(ABC):
         """
         return nullcontext()
 
+    def settle(self) -> None:  # noqa: B027 (most drivers change nothing)
+        """Put right what a killed run left changed; raises DriverError when that cannot be done."""
+
     def prepared(self, *layers: str) -> AbstractContextManager[None]:
         """Have the files of these layers in their directories during a `with`, mounted if need be.
 

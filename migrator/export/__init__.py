@@ -55,7 +55,7 @@ def export(
     images: Iterable[str] = (),
     *,
     layout: str = OCI,
-    intermediate: bool = False,
+    intermediate: bool = True,
     compression: str | None = None,
     level: int | None = None,
     driver: str = "auto",
@@ -66,8 +66,8 @@ def export(
 ) -> ExportSummary:
     """Export `images` (names or IDs; none: all) of a data root to `output`.
 
-    `layout` is one of `FORMATS`; `intermediate` takes images, too, that have no
-    name and that others build on; `compression` is `gzip`, `zstd` or `none`
+    `layout` is one of `FORMATS`; without `intermediate`, all but those that have
+    no name and that others build on; `compression` is `gzip`, `zstd` or `none`
     (default: gzip for oci). What could not be exported is in the summary's
     `problems`. Raises UsageError for what makes no sense, any other
     `MigratorError` when nothing could be exported; `output` is not there then.
@@ -76,8 +76,8 @@ def export(
     timings = Timings()
     packing = _compression(layout, compression, level)
     names = tuple(images)
-    if names and intermediate:
-        raise UsageError("either all images or those named")
+    if names and not intermediate:
+        raise UsageError("images that are named are never intermediate")
     try:
         with timings.phase("read"):
             progress.phase("reading")

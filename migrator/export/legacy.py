@@ -20,8 +20,8 @@ from migrator.legacy.linkgraph import Link
 from migrator.legacy.naming import is_v1_id
 from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot
-from migrator.migration import record_faults
 from migrator.planning import Plan
+from migrator.report.layers import record_faults
 from migrator.rewriting import rewrite
 
 

@@ -1,8 +1,9 @@
 """How long hashing takes: a model of a few numbers, for this host and for others.
 
-A layer costs time per byte, per file, and once. A worker does one layer at a
-time, so the largest layer is a lower bound; so is the time in which the disk
-delivers all bytes when nothing is cached. `python -m bench hosts` fits the
+A layer costs a worker time per byte, per file, and once, and the process that
+hands the layers out some, too, whatever the number of workers. A worker does one
+layer at a time, so the largest layer is a lower bound; so is the time in which the
+disk delivers all bytes when nothing is cached. `python -m bench hosts` fits the
 constants and checks them.
 """
 
@@ -35,18 +36,20 @@ class Costs:
 
     `byte` is the time for a byte as a multiple of hashing it alone, `file` and
     `file_recomputed` (without a record) the time for a file in openings, `layer`
-    that for a layer however small, likewise, and `fixed` seconds for the phase.
+    that for a layer however small, likewise, `handing_out` that of a layer for all
+    workers together, and `fixed` seconds for the phase.
     """
 
     byte: float
     file: float
     file_recomputed: float
     layer: float
+    handing_out: float
     fixed: float
 
 
 # As `python -m bench hosts` fitted them on two cores of an EPYC 9004.
-COSTS = Costs(byte=1.13, file=3.3, file_recomputed=7.0, layer=100.0, fixed=0.02)
+COSTS = Costs(byte=1.28, file=2.4, file_recomputed=6.7, layer=50.0, handing_out=25.0, fixed=0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class Speed:
         for load in sorted(loads, key=lambda load: -load.size):
             heapq.heapreplace(busy, busy[0] + self.layer_seconds(load, costs))
         disk = sum(load.size for load in loads) / self.disk if self.disk else 0.0
-        return max(*busy, disk) + costs.fixed
+        handing_out = len(loads) * costs.handing_out * self.opening
+        return max(*busy, disk) + handing_out + costs.fixed
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def check_content(task: ContentTask, progress: Callable[[int], None]) -> Finding
     except LayerError as error:
         if not error.subject:
             return finding(layer.record, error.message)
-        inside = "" if error.subject == str(directory) else f"/{error.subject}"
+        inside = "" if error.subject in (str(directory), shown) else f"/{error.subject}"
         return finding(f"{shown}{inside}", error.message)
     if digest.diff_id != layer.diff:
         return finding(

@@ -145,7 +145,7 @@ def check_tree(task: TreeTask, progress: Callable[[int], None]) -> tuple[Finding
 
 def _finding(task: TreeTask, reason: str, path: str = "") -> Finding:
     shown = task.driver.shown(task.cache_id)
-    inside = f"{shown}/{path}" if path else shown
+    inside = f"{shown}/{path}" if path not in ("", shown) else shown
     return Finding(Subject.LAYER, task.chain, inside, reason)
 
 
