@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from migrator import disk
 from migrator.errors import LayerError, StoreError
 from migrator.layer.overlaydir import Built, Way, build, choose_way, fingerprint
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 from tests.hostile import file_line, pack
 from tests.stacked import aufs_seen, seen, stacked
 

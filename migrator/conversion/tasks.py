@@ -12,7 +12,7 @@ from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.errors import LayerError, MigratorError
 from migrator.layer.overlaydir import Way, choose_way
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 from migrator.report.model import Load
 from migrator.store import overlay2
 

@@ -11,7 +11,7 @@ from migrator.drivers.base import Driver
 from migrator.errors import FormatError, LayerError
 from migrator.files import read_file
 from migrator.layer.changes import DiffSource
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 
 # Far more than a line of 70 bytes for each of the 127 layers that Docker allowed.
 _MAX_ANCESTORS = 1 << 20

@@ -11,7 +11,7 @@ from typing import ClassVar
 from migrator.errors import DriverError
 from migrator.files import is_directory
 from migrator.layer.changes import DiffSource
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 from migrator.pool import Schedule
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from migrator.drivers.base import Driver
 from migrator.files import is_directory
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 
 
 class Overlay(Driver):

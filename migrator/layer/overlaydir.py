@@ -22,7 +22,7 @@ from migrator.disk_at import Metadata, Place
 from migrator.errors import LayerError
 from migrator.layer.content import check_unchanged, pieces, reading
 from migrator.layer.descent import Descent, open_file
-from migrator.layer.ownfiles import OwnFiles, OwnKind
+from migrator.layer.own import OwnFiles, OwnKind
 from migrator.layer.treefingerprint import fingerprint
 from migrator.layer.xattrs import OPAQUE, OVERLAY_MEANINGS, path_at, xattr_names, xattrs_of
 

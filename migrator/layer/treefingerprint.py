@@ -9,7 +9,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.layer.descent import Descent, unreadable
-from migrator.layer.ownfiles import OwnFiles
+from migrator.layer.own import OwnFiles
 from migrator.layer.xattrs import path_at, xattrs_of
 
 # Lines are collected and hashed together; a call for each costs more than the hash.

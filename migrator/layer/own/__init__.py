@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from migrator.layer.descent import Descent
-from migrator.layer.ownlisting import OwnKind, branch_lister, list_tree, list_upper
-from migrator.layer.ownwalk import Own, OwnWalk
-from migrator.layer.recordpaths import RecordPaths
-from migrator.layer.sameness import Sameness
+from migrator.layer.own.listing import OwnKind, branch_lister, list_tree, list_upper
+from migrator.layer.own.walk import Own, OwnWalk
+from migrator.layer.own.recordpaths import RecordPaths
+from migrator.layer.own.sameness import Sameness
 
 __all__ = ["Own", "OwnFiles", "OwnKind"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.layer import aufsbranch
+from migrator.layer.own import aufsbranch
 from migrator.layer.descent import Descent
 from migrator.layer.xattrs import is_opaque, path_at
 

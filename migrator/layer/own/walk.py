@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from migrator.errors import LayerError
 from migrator.layer.descent import Descent, unreadable
-from migrator.layer.ownlisting import Item, Lister, OwnKind
-from migrator.layer.recordpaths import RecordPaths
-from migrator.layer.sameness import Sameness
+from migrator.layer.own.listing import Item, Lister, OwnKind
+from migrator.layer.own.recordpaths import RecordPaths
+from migrator.layer.own.sameness import Sameness
 from migrator.layer.xattrs import is_redirected, path_at
 
 
