@@ -16,9 +16,9 @@ from typing import Literal
 
 from migrator.layer.descent import Descent
 from migrator.layer.own.listing import OwnKind, branch_lister, list_tree, list_upper
-from migrator.layer.own.walk import Own, OwnWalk
 from migrator.layer.own.recordpaths import RecordPaths
 from migrator.layer.own.sameness import Sameness
+from migrator.layer.own.walk import Own, OwnWalk
 
 __all__ = ["Own", "OwnFiles", "OwnKind"]
 

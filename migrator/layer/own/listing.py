@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.layer.own import aufsbranch
 from migrator.layer.descent import Descent
+from migrator.layer.own import aufsbranch
 from migrator.layer.xattrs import is_opaque, path_at
 
 
