@@ -195,7 +195,9 @@ def test_data_that_belong_to_two_blocks(store: Store, tmp_path: Path) -> None:
     check(store, f"has data block {store.own_blocks(1)[0]} in two places")
 
 
-@pytest.mark.parametrize("content", [b"", bytes(1 << 20), b"x" * (1 << 20)])
+@pytest.mark.parametrize(
+    "content", [b"", bytes(1 << 20), b"x" * (1 << 20)], ids=["empty", "zeros", "no metadata"]
+)
 def test_no_metadata_at_all(content: bytes, store: Store) -> None:
     (store.pool / "metadata").write_bytes(content)
     run = migrator("migrate", "-g", store.root)
