@@ -73,7 +73,7 @@ def left_over(work_dir: Path) -> list[str]:
 def mounts() -> list[str]:
     """What is mounted, as all processes see it."""
     lines = Path("/proc/1/mountinfo").read_text().splitlines()
-    return [line for line in lines if "devicemapper" in line]
+    return [line for line in lines if re.search("/devicemapper[/ ]", line)]
 
 
 @contextmanager

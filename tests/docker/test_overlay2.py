@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from migrator import drivers
 from tests.command import migrator, snapshot
 from tests.docker.conftest import Served, in_one_worker
 from tests.docker.daemon import Daemon
@@ -96,6 +98,37 @@ def test_containers_start_with_their_own_changes(converted: Served) -> None:
             code = daemon.run("start", "--attach", container, check=False).returncode
             assert code == config["State"]["ExitCode"], name
         assert set(daemon.docker("diff", container).splitlines()) >= expected, name
+
+
+def test_a_thin_pool(
+    tmp_path: Path,
+    store: Callable[[str], Path],
+    golden: Callable[[str], dict[str, Any]],
+) -> None:
+    """The pool's images, as the devices' file systems have them, and its containers."""
+    name = "docker-1.9.1-devicemapper"
+    legacy, root, expected = store(name), tmp_path / "root", golden(name)
+    subprocess.run(["cp", "-a", "--sparse=always", legacy, root], check=True)
+    assert migrator("migrate", "-g", root, "--target-driver", "overlay2").returncode == 3
+    layers = {image_id: v1_id for v1_id, image_id in sorted(expected["id_map"].items())}
+    driver = drivers.get("devicemapper", legacy)
+    with Daemon(root, "overlay2") as daemon:
+        named = {row["ID"] for row in daemon.table("images")}
+        with driver.opened():
+            for image_id, v1_id in layers.items():
+                with driver.prepared(v1_id):
+                    image = driver.layer_root(v1_id)
+                    if image_id in named and has_shell(image):
+                        check_running(daemon, image_id, image)
+                    else:
+                        check_mounted(daemon, image_id, image, tmp_path / "mounted")
+        for container, text in expected["containers"].items():
+            config = json.loads(text or "null")
+            # One needs another container to be running.
+            if config is not None and config["Name"] != "/linked":
+                code = daemon.run("start", "--attach", container, check=False).returncode
+                assert code == config["State"]["ExitCode"], config["Name"]
+    daemon.remove()
 
 
 @pytest.fixture(params=["overlay", "vfs"])
