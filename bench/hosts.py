@@ -63,15 +63,13 @@ def measure(stores: dict[str, Path], workers: Sequence[int], runs: int) -> list[
 
 
 def fit(measured: Sequence[Measured], speed: Speed) -> Costs:
-    """The constants that explain best the runs that are not limited.
+    """The constants that explain the runs best.
 
     Least squares of relative errors of whole runs, the work shared out evenly
     among the workers.
     """
     rows, ones = [], []
     for each in measured:
-        if each.limited:
-            continue
         loads = each.loads
         row = [
             sum(load.size for load in loads) / speed.hashing,
@@ -152,7 +150,7 @@ def write_hosts(results: Path, measured: Sequence[Measured], speed: Speed) -> No
     }
     about = (
         f"This host: SHA-256 {speed.hashing / 1e6:.0f} MB/s a core,"
-        f" {speed.opening * 1e6:.2f} µs an opening. Fitted to the runs without limits:"
+        f" {speed.opening * 1e6:.2f} µs an opening. Fitted to these runs:"
         f" byte {costs.byte:.3f}, file {costs.file:.2f},"
         f" file without record {costs.file_recomputed:.2f}, layer {costs.layer:.1f},"
         f" handing it out {costs.handing_out:.1f}."
