@@ -69,6 +69,23 @@ def by(key: Callable[[Task], str], choose: Choose[str]) -> Choose[Task]:
     )
 
 
+class Attempt:
+    """The progress of one way to do a task, taken back if that turns out to be none."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._reported = 0
+
+    def __call__(self, amount: int) -> None:
+        self._reported += amount
+        self._progress(amount)
+
+    def take_back(self) -> None:
+        """What was reported so far has come to nothing."""
+        self._progress(-self._reported)
+        self._reported = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Started(Generic[Task]):
     """A worker (numbered from 0) took on a task."""

@@ -17,6 +17,7 @@ from migrator.layer.confined import LayerDirectory
 from migrator.layer.overlaydir import Built, Way, build
 from migrator.layer.tarsplit import Record
 from migrator.layer.treefingerprint import fingerprint
+from migrator.pool import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +109,12 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
     failure: LayerError | None = None
     for origin in task.origins:
         disk.remove_layers(task.target)
-        reported = 0
-
-        def count(amount: int) -> None:
-            nonlocal reported
-            reported += amount
-            progress(amount)
-
+        attempt = Attempt(progress)
         try:
-            built = _build(task, origin, count)
+            built = _build(task, origin, attempt)
         except LayerError as error:
             failure = failure or error
-            progress(-reported)
+            attempt.take_back()
             continue
         return TreeResult(fingerprint(task.target), built, time.perf_counter() - begun)
     disk.remove_layers(task.target)

@@ -19,7 +19,7 @@ from migrator.layer.hashing import LayerDigest, digest_record
 from migrator.layer.recompute import changes_of
 from migrator.layer.tarhash import Sink, TarHash
 from migrator.layer.task import HashedLayer, Method
-from migrator.pool import Finished, Pool, Progressed, Started, by
+from migrator.pool import Attempt, Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.text import shown
 
@@ -148,19 +148,13 @@ def read_layer(task: Task, progress: Callable[[int], None]) -> ReadLayer:
     begun = time.perf_counter()
     fault = None
     if task.layer.record is not None:
-        reported = 0
-
-        def count(amount: int) -> None:
-            nonlocal reported
-            reported += amount
-            progress(amount)
-
+        attempt = Attempt(progress)
         try:
-            digest, blob = _written(task, _from_record, count)
+            digest, blob = _written(task, _from_record, attempt)
             return _read(task, digest, blob, Method.RECORD, None, begun)
         except RecordError as error:
             fault = shown(str(error))
-            progress(-reported)
+            attempt.take_back()
     try:
         digest, blob = _written(task, _made_anew, progress)
     except RecordError as error:

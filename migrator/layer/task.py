@@ -14,6 +14,7 @@ from migrator.errors import MigratorError, RecordError
 from migrator.layer.fingerprint import Fingerprint, with_unusable_record
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
+from migrator.pool import Attempt
 from migrator.text import shown
 
 
@@ -93,19 +94,13 @@ def hash_layer(task: LayerTask, progress: Callable[[int], None]) -> HashedLayer:
     method = Method.RECORD
     digest = None
     if task.record is not None:
-        reported = 0
-
-        def count(amount: int) -> None:
-            nonlocal reported
-            reported += amount
-            progress(amount)
-
+        attempt = Attempt(progress)
         try:
             with task.driver.prepared(task.v1_id):
-                digest = digest_record(task.record, task.driver.layer_root(task.v1_id), count)
+                digest = digest_record(task.record, task.driver.layer_root(task.v1_id), attempt)
         except RecordError as error:
             fault = shown(str(error))
-            progress(-reported)
+            attempt.take_back()
     if digest is None:
         method = Method.RECOMPUTED
         with task.driver.prepared(*task.compared):
