@@ -20,7 +20,7 @@ from migrator.progress import Progress
 from migrator.report.layers import failures, layer_rows, record_faults
 from migrator.report.summary import Summary, Timings
 from migrator.state import lock
-from migrator.state.directory import Phase, StateDirectory
+from migrator.state.directory import StateDirectory
 from migrator.state.space import Space
 
 DIFF_ID = ".migration-diffid"
@@ -48,7 +48,6 @@ def checksums(
     timings = Timings()
     with timings.phase("read"):
         root = open_root(Path(data_root), driver, storage_opts, work_dir)
-    state = StateDirectory(root.path)
     workers = default_workers() if workers is None else workers
     with lock.exclusive(root.path):
         with timings.phase("plan"):
@@ -62,13 +61,17 @@ def checksums(
             workers,
             timings,
         )
-        if plan.done_before:
-            summary.nothing_to_do = "already migrated, nothing to do"
+        # Tags and containers are not this command's business.
+        concerned = [p for p in plan.problems if p.about in ("image", "layer")]
+        if not plan.tasks:
+            summary.nothing_new(concerned)
             return summary
+        state = plan.state
         Space(plan).check()
         with plan.driver.opened():
             # Not before it is known that layers can be read.
             state.create()
+            state.inherit()
             with timings.phase("hash"):
                 hashed = hash_layers(plan, state, workers, progress)
         with timings.phase("write"):
@@ -78,10 +81,8 @@ def checksums(
                 # A running daemon may have removed the image meanwhile.
                 if directory.is_dir():
                     _leave(directory, layer, hashed.records[v1_id])
-    summary.images = len(plan.images)
+    summary.images = len(plan.tasks)
     summary.layers = layer_rows(hashed, {})
-    # Tags and containers are not this command's business.
-    concerned = [p for p in plan.problems if p.about in ("image", "layer")]
     summary.problems = [*concerned, *record_faults(hashed), *failures(hashed)]
     return summary
 
@@ -89,7 +90,6 @@ def checksums(
 def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> int:
     """Remove all helper files, and what the hashing kept; returns the number of layers cleared."""
     root = open_root(Path(data_root), driver, storage_opts)
-    state = StateDirectory(root.path)
     cleared = 0
     with lock.exclusive(root.path):
         for directory in sorted((root.path / "graph").iterdir()):
@@ -99,8 +99,9 @@ def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[
             for path in found:
                 disk.remove_file(path)
             cleared += bool(found)
-        if state.phase is Phase.PREPARING:
-            state.remove()
+        for state in StateDirectory.all(root.path):
+            if not (state.target or state.has_published):
+                state.remove()
     return cleared
 
 

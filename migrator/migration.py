@@ -14,7 +14,7 @@ from migrator.legacy.daemon import find_daemon
 from migrator.legacy.root import LegacyRoot, open_root
 from migrator.planning import make_plan
 from migrator.progress import Progress
-from migrator.report.layers import fill
+from migrator.report.layers import count_migrated, record_faults
 from migrator.report.summary import Summary, Timings
 from migrator.rewriting import rewrite
 from migrator.state import lock, publication
@@ -61,7 +61,7 @@ def migrate(
     )
     with lock.exclusive(root.path):
         for state in StateDirectory.all(root.path):
-            if state.phase in (Phase.PUBLISHING, Phase.UNDOING):
+            if state.is_unsettled:
                 progress.note("an interrupted run had begun to change the data root: settled first")
                 publication.settle(state)
         if target_driver is None:
@@ -72,32 +72,37 @@ def migrate(
 
 
 def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
-    """Migrate a data root, whose lock is held, in place."""
+    """Migrate what is new in a data root, whose lock is held, in place."""
     timings = summary.timings
-    state = StateDirectory(root.path)
     with timings.phase("plan"):
         progress.phase("planning")
         plan = make_plan(root)
-    if plan.done_before:
-        summary.nothing_to_do = "already migrated, nothing to do"
-        summary.problems = list(plan.problems)
+    if plan.nothing_new:
+        summary.nothing_new(plan.problems)
         return
+    state = plan.state
     Space(plan).check()
     with plan.driver.opened():
         # Not before it is known that layers can be read.
         state.create()
         state.phase = Phase.PREPARING
+        state.inherit()
         with timings.phase("hash"):
             hashed = hash_layers(plan, state, summary.workers, progress)
     with timings.phase("rewrite"):
         progress.phase("rewriting")
         staging = Staging(state, root.driver_name)
         rewritten = rewrite(plan, hashed, staging)
-        staging.seal()
+        if staging.is_empty:
+            state.remove()
+            summary.nothing_new([*plan.problems, *rewritten.problems])
+            return
+        staging.seal(rewritten.problems)
     with timings.phase("publish"):
         progress.phase("publishing")
         publication.publish(state)
-    fill(summary, plan, hashed, rewritten)
+    count_migrated(summary, hashed, rewritten)
+    summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
 
 
 def refuse_daemon(data_root: Path) -> None:

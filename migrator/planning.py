@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from migrator.drivers import Driver
-from migrator.errors import Problem, Subject
-from migrator.files import inside, is_regular
+from migrator.errors import FormatError, Problem, Subject
+from migrator.files import MAX_JSON, inside, is_regular, read_file
 from migrator.layer.identity import hex_part, is_sha256
 from migrator.layer.task import LayerTask
 from migrator.legacy.containers import LegacyContainer
-from migrator.legacy.graph import Graph, LegacyImage
+from migrator.legacy.graph import LegacyImage
+from migrator.legacy.linkgraph import Link
 from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot, open_root
+from migrator.lineage import Lineage
+from migrator.linking import plan_links
+from migrator.state import left_out
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store.markers import TAGS, read_image_map
 from migrator.store.overlay2 import MAX_CHAIN
-from migrator.text import shown
+from migrator.store.references import read_names
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
 # only costs time and memory, which grow with its square.
@@ -31,20 +38,33 @@ class Plan:
     """Everything that is known before the first byte of a layer is read.
 
     `images` are the legacy images that can be migrated, parents first in
-    Docker's order; `migrated` those that an earlier migration did (v1 ID to
-    image ID); `tasks` the layers to hash, largest first. `target` is the
-    storage driver that the new store is for.
+    Docker's order; `migrated` those that the new store has already (v1 ID to
+    image ID), `before` all that its map ever had; `tasks` the layers of the
+    others, largest first. `references` and `containers` are to be migrated,
+    `containers_before` have been; `links` are to come into their host configs, by
+    container. `target` is the storage driver that the new
+    store is for, `marked` whether it says of itself that it is complete.
+    `state` is where a run keeps what it does.
     """
 
     root: LegacyRoot
     target: str
-    images: tuple[LegacyImage, ...]
-    migrated: Mapping[str, str]
-    tasks: tuple[LayerTask, ...]
-    references: tuple[Reference, ...]
-    containers: tuple[LegacyContainer, ...]
-    problems: tuple[Problem, ...]
-    done_before: bool
+    state: StateDirectory
+    images: tuple[LegacyImage, ...] = ()
+    migrated: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
+    tasks: tuple[LayerTask, ...] = ()
+    references: tuple[Reference, ...] = ()
+    containers: tuple[LegacyContainer, ...] = ()
+    containers_before: tuple[LegacyContainer, ...] = ()
+    links: Mapping[str, Sequence[Link]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    marked: bool = True
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether all has been migrated that can be, and that is known before layers are read."""
+        return self.marked and not (self.tasks or self.references or self.containers)
 
     @property
     def driver(self) -> Driver:
@@ -82,109 +102,130 @@ def plan(
     return make_plan(open_root(Path(data_root), driver, storage_opts, work_dir))
 
 
-def make_plan(root: LegacyRoot, target: str = "") -> Plan:
+def make_plan(root: LegacyRoot, target: str = "", carried: Container[str] = ()) -> Plan:
     """Read a legacy store's metadata. Raises a MigratorError only when nothing can go on.
 
-    `target` names the storage driver that the new store is for, if not the old one's.
-    A root without a legacy store, as Docker >= 1.10 makes it, has nothing to migrate.
+    `target` names the storage driver that the new store is for, if not the old one's;
+    `carried` are image IDs that come into it from elsewhere. A root without a legacy
+    store, as Docker >= 1.10 makes it, has nothing to migrate.
     """
     target = target or root.driver_name
-    if not root.has_store:
-        return Plan(root, target, (), {}, (), (), (), (), done_before=True)
-    graph = root.graph()
-    problems = list(graph.problems)
-    driver = root.driver
-    migrated = _migrated(root, target)
     converts = target != root.driver_name
-    images = _usable(driver, graph, MAX_CHAIN if converts else _MAX_DEPTH, problems)
-    known = {image.v1_id for image in images}
-    references, found = root.repositories()
-    problems += found
-    containers, found = root.containers()
-    problems += found
-    orphans: list[tuple[Subject, str, str]] = [
-        *((Subject.TAG, each.shown, each.v1_id) for each in references),
-        *((Subject.CONTAINER, each.shown, each.v1_id) for each in containers),
-    ]
-    problems += [
-        Problem(subject, name, f"its image {shown(v1_id)} is not there")
-        for subject, name, v1_id in orphans
-        if v1_id not in graph.images
-    ]
-    problems += [
-        Problem(subject, name, f"its image {v1_id} cannot be migrated")
-        for subject, name, v1_id in orphans
-        if v1_id in graph.images and v1_id not in known
-    ]
-    state = StateDirectory(root.path, target if converts else "")
-    tasks = [_task(driver, state, image) for image in images if image.v1_id not in migrated]
+    state = StateDirectory.next(root.path, target if converts else "")
+    if not root.has_store:
+        return Plan(root, target, state)
+    graph, driver = root.graph(), root.driver
+    before = read_image_map(root.path)
+    migrated = _migrated(root, target, before or {}, carried)
+    marked = before is not None and os.path.lexists(root.path / TAGS)
+    lines = Lineage(driver, graph, MAX_CHAIN if converts else _MAX_DEPTH, migrated, before or {})
+    all_references, bad_references = root.repositories()
+    # Of images that were migrated before, their owner may have removed names since.
+    references = [x for x in all_references if not (marked and x.v1_id in migrated)]
+    containers, bad_containers = root.containers()
+    before_ids = {each.id for each in containers if _is_done(root.path, target, each.id)}
+    waiting = [each for each in containers if each.id not in before_ids]
+    to_come = [each for each in waiting if lines.has(each.v1_id)]
+    done = [each for each in containers if each.id in before_ids]
+    links = plan_links(root, to_come, done)
+    tasks = [_task(driver, state, x) for x in lines.usable if x.v1_id not in migrated]
     tasks.sort(key=lambda task: (-task.size, task.v1_id))
     return Plan(
         root=root,
         target=target,
-        images=tuple(images),
+        state=state,
+        images=tuple(lines.usable),
         migrated=migrated,
+        before=before or {},
         tasks=tuple(tasks),
-        references=tuple(each for each in references if each.v1_id in known),
-        containers=tuple(each for each in containers if each.v1_id in known),
-        problems=tuple(problems),
-        done_before=state.phase is Phase.PUBLISHED or _marked(root.path),
+        references=tuple(each for each in references if lines.has(each.v1_id)),
+        containers=tuple(to_come),
+        containers_before=tuple(done),
+        links=links.wanted,
+        problems=(
+            *(each for each in graph.problems if each.name not in migrated),
+            *lines.problems,
+            *bad_references,
+            *bad_containers,
+            *lines.orphans(Subject.TAG, [(each.shown, each.v1_id) for each in references]),
+            *lines.orphans(Subject.CONTAINER, [(each.shown, each.v1_id) for each in waiting]),
+            *links.problems,
+            *left_out_before(
+                state,
+                target,
+                {
+                    x.shown: (x.key, migrated[x.v1_id])
+                    for x in all_references
+                    if x.v1_id in migrated
+                },
+            ),
+        ),
+        marked=marked,
     )
 
 
-def is_migrated(root: LegacyRoot) -> bool:
-    """Whether a data root has no legacy store, or one that was migrated in place."""
-    return (
-        not root.has_store
-        or StateDirectory(root.path).phase is Phase.PUBLISHED
-        or _marked(root.path)
-    )
-
-
-def _marked(data_root: Path) -> bool:
-    """Whether both markers say that a migration, ours or Docker's, was completed."""
-    return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
-
-
-def _migrated(root: LegacyRoot, target: str) -> dict[str, str]:
-    """Images that the map of an earlier migration names, and that are there."""
-    images = read_image_map(root.path) or {}
-    if not images:
+def _migrated(
+    root: LegacyRoot, target: str, before: Mapping[str, str], carried: Container[str]
+) -> dict[str, str]:
+    """Images that the map of an earlier migration names, and that are there, or `carried`."""
+    if not before:
         return {}
     content = inside(root.path, f"image/{target}/imagedb/content/sha256/_").parent
     return {
         v1_id: image_id
-        for v1_id, image_id in images.items()
-        if is_sha256(image_id) and is_regular(content / hex_part(image_id))
+        for v1_id, image_id in before.items()
+        if is_sha256(image_id) and (image_id in carried or is_regular(content / hex_part(image_id)))
     }
 
 
-def _usable(driver: Driver, graph: Graph, most: int, problems: list[Problem]) -> list[LegacyImage]:
-    """Images in Docker's order, without those whose layer, or an ancestor's, has no directory.
+def _is_done(data_root: Path, target: str, container: str) -> bool:
+    """Whether a container has been migrated: Docker's config, and its layer in the new store.
 
-    `most` is how many layers an image may have.
+    One that was moved to another storage driver since, or in a migration to that one,
+    is there.
     """
-    usable: list[LegacyImage] = []
-    lost: dict[str, str] = {}
-    depths: dict[str | None, int] = {None: 0}
-    for v1_id in graph.order():
-        image = graph.images[v1_id]
-        if image.parent in lost:
-            lost[v1_id] = lost[image.parent]
-            reason = f"it builds on {lost[v1_id]}, whose layer cannot be used"
-            problems.append(Problem(Subject.IMAGE, v1_id, reason))
-            continue
-        depths[v1_id] = depths[image.parent] + 1
-        if depths[v1_id] > most:
-            reason = f"it has more than {most} layers, and the new store takes no more"
-        elif not driver.layer_exists(v1_id):
-            reason = f"its directory {driver.shown(v1_id)} is missing"
-        else:
-            usable.append(image)
-            continue
-        lost[v1_id] = v1_id
-        problems.append(Problem(Subject.LAYER, v1_id, reason))
-    return usable
+    path = f"containers/{container}/config.v2.json"
+    try:
+        config = read_file(inside(data_root, path), MAX_JSON)
+        if config is None:
+            return False
+        driver = msgspec.json.decode(config, type=_Settings).driver
+    except (FormatError, msgspec.DecodeError):
+        # Docker's own, and damaged: not ours to replace.
+        return True
+    mount = f"image/{target}/layerdb/mounts/{container}/mount-id"
+    return driver not in ("", target) or is_regular(inside(data_root, mount))
+
+
+class _Settings(msgspec.Struct):
+    driver: str = msgspec.field(name="Driver", default="")
+
+
+def is_marked(data_root: Path) -> bool:
+    """Whether both markers say that a migration, ours or Docker's, was completed."""
+    return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
+
+
+def left_out_before(
+    state: StateDirectory, target: str, expected: Mapping[str, tuple[str, str]]
+) -> Iterator[Problem]:
+    """Names that another image had when an earlier run for this target came, and still has.
+
+    `expected` are the keys and image IDs of names, as problems call them, whose
+    images are in the new store.
+    """
+    found: dict[Problem, None] = {}
+    for earlier in reversed(StateDirectory.all(state.data_root)):
+        if earlier.target == state.target and earlier.phase is Phase.PUBLISHED:
+            found |= dict.fromkeys(left_out.read(earlier.left_out))
+    names: Mapping[str, str] = {}
+    if found:
+        with contextlib.suppress(FormatError):
+            names = read_names(state.data_root, target)
+    for problem in found:
+        key, image_id = expected.get(problem.name, ("", ""))
+        if image_id and names.get(key) != image_id:
+            yield problem
 
 
 def _task(driver: Driver, state: StateDirectory, image: LegacyImage) -> LayerTask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from migrator.conversion.planning import TARGETS
 from migrator.errors import DataRootError
 from migrator.legacy.root import open_root
 from migrator.migration import refuse_daemon
-from migrator.planning import make_plan
+from migrator.planning import Plan, make_plan
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
 
@@ -72,28 +72,45 @@ _CONVERSION_STATES = {
 
 def status(data_root: Path, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> Status:
     """Look at a data root, changing nothing. Raises a MigratorError when it is none."""
-    states = StateDirectory.all(data_root.absolute())
-    if states:
-        last, *before = (_status_of(state) for state in states)
-        return Status(
-            "; before that: ".join((last.state, *(s.state for s in before))), last.next_step
-        )
+    states = [each for each in StateDirectory.all(data_root.absolute()) if not each.is_empty]
+    if (states and not states[0].has_published) or any(each.is_unsettled for each in states):
+        return _joined(states)
     root = open_root(data_root, driver, storage_opts)
-    if not root.has_store:
+    plan = make_plan(root) if root.has_store else None
+    if states:
+        told = _joined(states)
+        if plan is None or plan.nothing_new or states[0].target:
+            return told
+        return Status(f"{told.state}; {_news(plan)}", "`migrator migrate` adds it")
+    if plan is None:
         state = "content-addressed, without a legacy store"
         if root.driver_name in TARGETS:
             return Status(state, "nothing to migrate")
         targets = " or ".join(TARGETS)
         return Status(state, f"`migrator migrate --target-driver {targets}` for today's Docker")
-    plan = make_plan(root)
-    if plan.done_before:
+    if plan.nothing_new:
         return Status("migrated by Docker", "nothing to migrate; `migrator verify` checks it")
+    if plan.marked:
+        return Status(f"migrated by Docker; {_news(plan)}", "`migrator migrate` adds it")
     if plan.migrated or (root.path / "image" / root.driver_name).exists():
         return Status(
             "legacy, with a content-addressed store that Docker began",
             "`migrator migrate` adds what is missing",
         )
     return Status("legacy", "`migrator plan`, then `migrator migrate`")
+
+
+def _joined(states: Sequence[StateDirectory]) -> Status:
+    """What the last of several migrations says, and what came before it."""
+    last, *before = (_status_of(state) for state in states)
+    return Status("; before that: ".join((last.state, *(s.state for s in before))), last.next_step)
+
+
+def _news(plan: Plan) -> str:
+    """What there is beside what was migrated, in words."""
+    counts = ((len(plan.tasks), "images"), (len(plan.containers), "containers"))
+    new = " and ".join(f"{count} {what}" for count, what in counts if count)
+    return f"{new or 'some names'} not migrated yet"
 
 
 def rollback(
@@ -115,13 +132,18 @@ def rollback(
         raise DataRootError(
             "migrator has done nothing here that could be rolled back", subject=str(data_root)
         )
-    state, *before = states
-    refuse_daemon(state.data_root)
-    with lock.exclusive(state.data_root):
-        phase = state.phase
-        publication.take_back(state, force=force)
-        state.remove()
-    what = f"the migration to {state.target}" if state.target else "the migration"
+    last = next((state for state in states if not state.is_empty), states[0])
+    refuse_daemon(last.data_root)
+    with lock.exclusive(last.data_root):
+        phase = last.phase
+        publication.take_back(last, force=force)
+        last.remove()
+        # Of runs that came to nothing, and of rollbacks that were killed at the end.
+        empty = [state for state in states if state.is_empty and state.path != last.path]
+        for state in empty:
+            state.remove()
+    before = [state for state in states if state.path != last.path and state not in empty]
+    what = f"the migration to {last.target}" if last.target else "the migration"
     if phase is Phase.PREPARING:
         done = f"Nothing had been published in {data_root}; what was prepared is removed"
     elif force:

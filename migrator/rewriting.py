@@ -20,6 +20,7 @@ from migrator.layer.identity import chain_of, hex_part, is_sha256
 from migrator.layer.task import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
+from migrator.linking import left_out
 from migrator.planning import Plan
 from migrator.store import containerconfig, imageconfig
 from migrator.store.distribution import Distribution
@@ -97,7 +98,7 @@ def rewrite(
     images = _images(plan, hashed, staging, directories, result)
     _containers(plan, images, staging, directories, result)
     _tags(plan, staging, result)
-    stage_markers(staging, {**plan.migrated, **result.images})
+    stage_markers(staging, {**plan.before, **result.images})
     return result
 
 
@@ -105,19 +106,23 @@ def _images(
     plan: Plan, hashed: Hashed, staging: Stage, directories: Directories, result: Rewritten
 ) -> dict[str, MigratedImage]:
     stores = _Stores(staging, plan.target, directories)
+    needed = _needed(plan)
     done: dict[str, MigratedImage] = {}
     lost: dict[str, str] = {}
     for image in plan.images:
-        if image.parent in lost:
+        migrated = plan.migrated.get(image.v1_id)
+        if migrated is not None and image.v1_id not in needed:
+            continue
+        if migrated is None and image.parent in lost:
             lost[image.v1_id] = lost[image.parent]
             reason = f"it builds on {lost[image.v1_id]}, which could not be migrated"
             result.problems.append(Problem(Subject.IMAGE, image.v1_id, reason))
             continue
-        parent = done[image.parent] if image.parent is not None else None
         try:
-            if image.v1_id in plan.migrated:
-                done[image.v1_id] = existing_image(plan, staging, plan.migrated[image.v1_id])
+            if migrated is not None:
+                done[image.v1_id] = existing_image(plan, staging, migrated)
             else:
+                parent = done[image.parent] if image.parent is not None else None
                 done[image.v1_id] = _image(image, parent, hashed, stores, result)
         except (LayerError, FormatError) as error:
             lost[image.v1_id] = image.v1_id
@@ -127,6 +132,12 @@ def _images(
     stores.distribution.finish()
     result.problems += stores.distribution.problems
     return done
+
+
+def _needed(plan: Plan) -> set[str]:
+    """The images on which something lies that is migrated now."""
+    new = (image.parent for image in plan.images if image.v1_id not in plan.migrated)
+    return {*(parent for parent in new if parent), *(each.v1_id for each in plan.containers)}
 
 
 class _Stores:
@@ -255,20 +266,19 @@ def _links(
     result: Rewritten,
 ) -> None:
     """Move links from the link graph into the host configs of migrated containers."""
-    links, problems = plan.root.links()
-    result.problems += problems
-    for container in migrated.values():
-        if container.hostconfig is None:
+    before = {container.id: container for container in plan.containers_before}
+    known = {**before, **migrated}
+    for container in known.values():
+        if container.hostconfig is None or container.id not in plan.links:
             continue
         wanted = []
-        for child, alias in links.get(container.id, ()):
-            if child in migrated:
-                wanted.append(f"/{migrated[child].name}:{alias}")
+        for link in plan.links[container.id]:
+            if link.child in known:
+                wanted.append(f"/{known[link.child].name}:{link.alias}")
             else:
-                reason = f"linked as {shown(alias)!r} to container {shown(child)}, not migrated"
-                result.problems.append(Problem(Subject.LINK, container.shown, reason))
+                result.problems.append(left_out(container, link))
         try:
-            hostconfig = containerconfig.with_links(container.hostconfig, wanted)
+            hostconfig = containerconfig.with_more_links(container.hostconfig, wanted)
         except FormatError as error:
             result.problems.append(Problem(Subject.LINK, container.shown, str(error)))
             continue

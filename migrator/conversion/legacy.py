@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migrator.conversion.building import Origin
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
+from migrator.conversion.stored import Store
 from migrator.conversion.trees import Converted
 from migrator.errors import FormatError, LayerError
 from migrator.hashing import Hashed
@@ -24,13 +25,20 @@ class LegacyLayers:
     chains: dict[str, str]
 
 
-def legacy_layers(plan: Plan, hashed: Hashed, stage: Stage, names: Names) -> LegacyLayers:
-    """All layers that were hashed, as far as the new store has not got them; containers, too."""
-    chains = _chains(plan, hashed, stage)
+def legacy_layers(
+    plan: Plan, hashed: Hashed, stage: Stage, names: Names, stored: Store | None
+) -> LegacyLayers:
+    """All layers that were hashed, as far as the new store has not got them; containers, too.
+
+    Those of `stored`, which come over as well, are not among them.
+    """
+    chains = _chains(plan, hashed, stage, stored)
     found: dict[str, tuple[str | None, list[Origin]]] = {}
     for image in plan.images:
         chain = chains.get(image.v1_id)
         if chain is None or image.v1_id in plan.migrated or names.has(chain):
+            continue
+        if stored is not None and chain in stored.layers:
             continue
         parent = None if image.parent is None else chains[image.parent]
         digest = hashed.layers[image.v1_id].digest
@@ -56,16 +64,20 @@ def legacy_layers(plan: Plan, hashed: Hashed, stage: Stage, names: Names) -> Leg
     return LegacyLayers(Layers(driver, tuple(images), tuple(containers)), chains)
 
 
-def _chains(plan: Plan, hashed: Hashed, stage: Stage) -> dict[str, str]:
+def _chains(plan: Plan, hashed: Hashed, stage: Stage, stored: Store | None) -> dict[str, str]:
     """The chainIDs of all images whose layers are known, by v1 ID."""
     chains: dict[str, str] = {}
     for image in plan.images:
-        if image.v1_id in plan.migrated:
+        if (image_id := plan.migrated.get(image.v1_id)) is not None:
+            if stored is not None and image_id in stored.images:
+                chain = stored.images[image_id].chain
+                assert chain is not None
+                chains[image.v1_id] = chain
+                continue
             try:
-                migrated = existing_image(plan, stage, plan.migrated[image.v1_id])
+                chains[image.v1_id] = existing_image(plan, stage, image_id).chain
             except FormatError:
                 continue
-            chains[image.v1_id] = migrated.chain
         elif image.v1_id in hashed.layers and (image.parent is None or image.parent in chains):
             parent = None if image.parent is None else chains[image.parent]
             chains[image.v1_id] = chain_id(parent, hashed.layers[image.v1_id].digest.diff_id)

@@ -49,5 +49,11 @@ class Layers:
     """All that are to be built: image layers, parents first, and those of containers."""
 
     driver: Driver
-    images: tuple[ImageLayer, ...]
-    containers: tuple[ContainerLayers, ...]
+    images: tuple[ImageLayer, ...] = ()
+    containers: tuple[ContainerLayers, ...] = ()
+
+    def joined(self, others: Layers) -> Layers:
+        """These, and then others of the same driver."""
+        return Layers(
+            self.driver, (*self.images, *others.images), (*self.containers, *others.containers)
+        )

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator import drivers
 from migrator.conversion.names import Names
 from migrator.conversion.space import expected_need, expected_way
-from migrator.conversion.stored import Store, is_missing, read_store, to_build
+from migrator.conversion.stored import Store, images_in, read_store, to_build
 from migrator.drivers import Driver
-from migrator.errors import DataRootError, DriverError, Problem, Subject, UsageError
+from migrator.errors import DataRootError, DriverError, FormatError, Problem, UsageError
 from migrator.layer.overlaydir import Way
 from migrator.legacy.root import AUTO, LegacyRoot, open_root
-from migrator.planning import Plan, is_migrated, make_plan
+from migrator.planning import Plan, is_marked, left_out_before, make_plan
 from migrator.report.model import Load
+from migrator.report.problems import nothing_new as nothing_new_in
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.space import NOTHING, Need
 from migrator.store import overlay2
+from migrator.store.references import read_names
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
 from migrator.verification.layers import read_layers
@@ -30,18 +34,23 @@ TARGETS = (overlay2.NAME,)
 class ConversionPlan:
     """What is known before the first layer is read.
 
-    `source` is a legacy store's plan, or a content-addressed store, or a
-    sentence that says why there is nothing to do. `layers` are to be built from
-    `driver` for `target`; their content has `size` bytes and comes there by
-    `way`, for which they `need` about that. `containers` come on top of it,
-    whose layers are copied.
+    What is to come has two parts: `legacy` is the plan for the images of Docker
+    <= 1.9 that no store has yet, `stored` the content-addressed store of
+    `driver`. There may be one of them or both; `nothing_to_do` says why neither
+    has anything that `target` lacks. `layers` are to be built from `driver` for
+    `target`; their content has `size` bytes and comes there by `way`, for which
+    they `need` about that. `containers` come on top of it, whose layers are
+    copied. `state` is where a run keeps what it does.
     """
 
     root: LegacyRoot
     driver: str
     target: str
-    source: Plan | Store | str
-    problems: tuple[Problem, ...]
+    state: StateDirectory
+    legacy: Plan | None = None
+    stored: Store | None = None
+    nothing_to_do: str | None = None
+    problems: tuple[Problem, ...] = ()
     images: int = 0
     layers: int = 0
     size: int = 0
@@ -49,6 +58,11 @@ class ConversionPlan:
     containers: int = 0
     way: Way = Way.COPY
     need: Need = NOTHING
+
+    @property
+    def source(self) -> Driver:
+        """The storage driver that the layers come from."""
+        return drivers.get(self.driver, self.root.path, self.root.storage_opts, self.root.work_dir)
 
 
 def check_target(target: str) -> None:
@@ -82,16 +96,26 @@ def make_conversion_plan(root: LegacyRoot, chosen: str, target: str) -> Conversi
     Raises DataRootError when there is no store, DriverError when it is unclear
     which is meant.
     """
-    if StateDirectory(root.path, target).phase is Phase.PUBLISHED:
-        reason = f"already migrated to {target}, nothing to do"
-        return ConversionPlan(root, root.driver_name, target, reason, ())
-    if not is_migrated(root) and root.driver_name != target:
-        return _of_legacy(root, target)
-    driver = _stored_driver(root, chosen, target)
-    if driver is None:
-        reason = f"the store is one of {target} already, nothing to do"
-        return ConversionPlan(root, target, target, reason, ())
-    return _of_stored(root, driver, target)
+    state = StateDirectory.next(root.path, target)
+    with RootFiles(root.path) as files:
+        found = [
+            name
+            for name in files.names("image")
+            if name in drivers.KNOWN and files.is_directory(f"image/{name}/layerdb")
+        ]
+        name = _source(root, found, chosen, target)
+        if name == target:
+            reason = f"the store is one of {target} already, nothing to do"
+            return ConversionPlan(root, target, target, state, nothing_to_do=reason)
+        driver = drivers.get(name, root.path, root.storage_opts, root.work_dir)
+        there = images_in(files, target)
+        stored = None
+        if name in found:
+            stored = _unnamed_since(read_store(files, driver), state, there)
+        legacy = None
+        if root.has_store and root.driver_name == name:
+            legacy = make_plan(root, target, stored.images if stored else ())
+        return _plan(files, root, driver, state, legacy, stored, there)
 
 
 def names_in(files: RootFiles, root: LegacyRoot, target: str) -> Names:
@@ -99,91 +123,106 @@ def names_in(files: RootFiles, root: LegacyRoot, target: str) -> Names:
     return Names(files, read_layers(files, drivers.get(target, root.path), Findings()))
 
 
-def _of_legacy(root: LegacyRoot, target: str) -> ConversionPlan:
-    plan = make_plan(root, target)
-    problems = list(plan.problems)
-    with RootFiles(root.path) as files:
-        if files.names(f"image/{root.driver_name}/imagedb/content/sha256"):
-            reason = "has images that Docker >= 1.10 put there, which are not carried over"
-            hint = f"`migrator migrate` in place first, then with --target-driver {target}"
-            problems.append(Problem(Subject.ROOT, f"image/{root.driver_name}", reason, hint))
-    layers = [
-        (task.v1_id, task.size, Load.estimated(task.size, task.record_size).files)
-        for task in plan.tasks
-    ]
-    return ConversionPlan(
-        root=root,
-        driver=root.driver_name,
-        target=target,
-        source=plan,
-        problems=tuple(problems),
-        images=len(plan.images),
-        layers=len(layers),
-        size=plan.size,
-        tags=len(plan.references),
-        containers=len(plan.containers),
-        way=_way(plan.driver, layers),
-        need=expected_need(plan.driver, layers, root.path),
+def _unnamed_since(store: Store, state: StateDirectory, there: Set[str]) -> Store:
+    """The store without the names of images that came over in an earlier run for this target.
+
+    Their owner may have removed some since. `there` are the images of the target.
+    """
+    earlier = (each for each in StateDirectory.all(state.data_root) if each.target == state.target)
+    if not any(each.phase is Phase.PUBLISHED for each in earlier):
+        return store
+    came = {x.key: (x.key, x.image_id) for x in store.references if x.image_id in there}
+    return dataclasses.replace(
+        store,
+        references=tuple(each for each in store.references if each.key not in came),
+        problems=(*store.problems, *left_out_before(state, state.target, came)),
     )
 
 
-def _of_stored(root: LegacyRoot, driver: Driver, target: str) -> ConversionPlan:
-    with RootFiles(root.path) as files:
-        store = read_store(files, driver)
-        if not (store.layers or store.images) and store.problems:
-            raise DataRootError(
-                f"nothing of it can be migrated; {store.problems[0]}",
-                subject=str(root.path / "image" / driver.name),
-            )
-        to_come = to_build(store, names_in(files, root, target))
-        if not (to_come.images or to_come.containers or is_missing(files, store)):
-            reason = f"{target} has all of {driver.name} already, nothing to do"
-            return ConversionPlan(root, driver.name, target, reason, store.problems)
+def _plan(
+    files: RootFiles,
+    root: LegacyRoot,
+    driver: Driver,
+    state: StateDirectory,
+    legacy: Plan | None,
+    stored: Store | None,
+    there: Set[str],
+) -> ConversionPlan:
+    if stored and not (legacy or stored.layers or stored.images) and stored.problems:
+        raise DataRootError(
+            f"nothing of it can be migrated; {stored.problems[0]}",
+            subject=str(root.path / "image" / driver.name),
+        )
+    to_come = to_build(stored, names_in(files, root, state.target)) if stored else None
+    problems = dict.fromkeys(
+        (*(legacy.problems if legacy else ()), *(stored.problems if stored else ()))
+    )
+    images = [*(stored.images.keys() - there if stored else ())]
+    names = [*_names_to_come(root, stored, state.target)] if stored else []
+    nothing_new = (legacy is None or legacy.nothing_new) and not (
+        images or names or (to_come and (to_come.images or to_come.containers))
+    )
     layers = [
+        (task.v1_id, task.size, Load.estimated(task.size, task.record_size).files)
+        for task in (legacy.tasks if legacy else ())
+    ]
+    layers += [
         (each.origins[0].layer, each.size, Load.estimated(each.size, each.record_size).files)
-        for each in to_come.images
+        for each in (to_come.images if to_come else ())
     ]
     return ConversionPlan(
         root=root,
         driver=driver.name,
-        target=target,
-        source=store,
-        problems=store.problems,
-        images=len(store.images),
+        target=state.target,
+        state=state,
+        legacy=legacy,
+        stored=stored,
+        nothing_to_do=nothing_new_in(problems) if nothing_new else None,
+        problems=tuple(problems),
+        images=len(legacy.tasks if legacy else ()) + len(images),
         layers=len(layers),
         size=sum(size for _, size, _ in layers),
-        tags=len(store.references),
-        containers=len(to_come.containers),
+        tags=len(legacy.references if legacy else ()) + len(names),
+        containers=len(legacy.containers if legacy else ())
+        + len(to_come.containers if to_come else ()),
         way=_way(driver, layers),
         need=expected_need(driver, layers, root.path),
     )
+
+
+def _names_to_come(root: LegacyRoot, store: Store, target: str) -> Iterator[str]:
+    """The names in a store that the target has not, for whatever image."""
+    known: Mapping[str, str] = {}
+    with contextlib.suppress(FormatError):
+        known = read_names(root.path, target)
+    yield from (each.key for each in store.references if each.key not in known)
 
 
 def _way(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Way:
     return expected_way(driver, layers[0][0], driver.data_root) if layers else Way.COPY
 
 
-def _stored_driver(root: LegacyRoot, chosen: str, target: str) -> Driver | None:
-    """The driver of the content-addressed store to convert; None if that is `target`'s own."""
-    with RootFiles(root.path) as files:
-        found = [
-            name
-            for name in files.names("image")
-            if name in drivers.KNOWN and files.is_directory(f"image/{name}/layerdb")
-        ]
+def _source(root: LegacyRoot, found: Sequence[str], chosen: str, target: str) -> str:
+    """The driver of the store to convert; `target` if there is no other one.
+
+    `found` are the drivers of the content-addressed stores.
+    """
+    legacy = root.has_store and root.driver_name != target
+    if chosen != AUTO:
+        if chosen not in found and not (legacy and chosen == root.driver_name):
+            raise DriverError("there is no store of this driver in image/", subject=chosen)
+        return chosen
+    others = [name for name in found if name != target]
+    if legacy and {root.driver_name}.issuperset(others):
+        return root.driver_name
+    if legacy and not is_marked(root.path):
+        return root.driver_name
+    if len(others) > 1:
+        raise DriverError(
+            f"the stores of several drivers are in image/: {', '.join(others)}",
+            subject=str(root.path),
+            hint="say which one to migrate with -s, --storage-driver",
+        )
     if not found:
         raise DataRootError("no content-addressed store in image/", subject=str(root.path))
-    if chosen == AUTO:
-        others = [name for name in found if name != target]
-        if len(others) > 1:
-            raise DriverError(
-                f"the stores of several drivers are in image/: {', '.join(others)}",
-                subject=str(root.path),
-                hint="say which one to migrate with -s, --storage-driver",
-            )
-        chosen = others[0] if others else target
-    elif chosen not in found:
-        raise DriverError("there is no store of this driver in image/", subject=chosen)
-    if chosen == target:
-        return None
-    return drivers.get(chosen, root.path, root.storage_opts, root.work_dir)
+    return others[0] if others else target

@@ -106,18 +106,15 @@ def to_build(store: Store, names: Names) -> Layers:
     return Layers(store.driver, tuple(images), tuple(containers))
 
 
-def is_missing(files: RootFiles, store: Store) -> bool:
-    """Whether overlay2's store lacks an image or a tag of this one."""
-    findings = Findings()
-    target = read_images(files, overlay2.NAME, LayerStore(frozenset(), {}), findings)
-    known = {each.key for each in read_references(files, overlay2.NAME, target, findings)}
-    return not (
-        store.images.keys() <= target.present and {each.key for each in store.references} <= known
-    )
+def images_in(files: RootFiles, driver: str) -> frozenset[str]:
+    """The image IDs of a driver's store."""
+    return read_images(files, driver, LayerStore(frozenset(), {}), Findings()).present
 
 
 def without(store: Store, failed: Mapping[str, MigratorError]) -> Store:
-    """The store without the layers (chainIDs) and containers that could not be built."""
+    """The store without its layers (chainIDs) and containers that could not be built."""
+    mine = {*store.layers, *(each.id for each in store.containers)}
+    failed = {name: error for name, error in failed.items() if name in mine}
     if not failed:
         return store
     problems = [

@@ -15,7 +15,7 @@ from migrator.export.stored import StoredSource
 from migrator.files import inside, is_directory, list_directory
 from migrator.legacy.root import AUTO, LegacyRoot, open_root
 from migrator.planning import make_plan
-from migrator.state.directory import Phase, StateDirectory
+from migrator.state.directory import StateDirectory
 
 
 def open_stores(
@@ -38,11 +38,12 @@ def open_stores(
     if stored and not os.path.lexists(root.path / f"repositories-{reader.name}"):
         return reader, [StoredSource(reader)]
     plan = make_plan(ImagesOnly.of(root))
-    if stored and plan.done_before:
+    if stored and plan.nothing_new:
         return reader, [StoredSource(reader)]
     sources: list[Source] = [LegacySource(plan)]
     # What a killed migration has half published, or half taken back, is none to rely on.
-    if stored and StateDirectory(root.path).phase not in (Phase.PUBLISHING, Phase.UNDOING):
+    unsettled = any(each.is_unsettled and not each.target for each in StateDirectory.all(root.path))
+    if stored and not unsettled:
         sources.insert(0, StoredSource(reader))
     return reader, sources
 

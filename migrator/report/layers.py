@@ -1,26 +1,34 @@
-"""What became of the layers of a legacy store, for the closing summary and the report."""
+"""What became of a store and its layers, for the closing summary and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from migrator.conversion.carrying import Carried
 from migrator.errors import MigratorError, Problem, Subject
 from migrator.hashing import Hashed
-from migrator.planning import Plan
 from migrator.report.summary import LayerRow, Summary
 from migrator.rewriting import Rewritten
 
 
-def fill(summary: Summary, plan: Plan, hashed: Hashed, rewritten: Rewritten) -> None:
-    """Fill in what a migration of a legacy store did."""
-    summary.images = len(rewritten.images)
-    summary.distinct_images = len(set(rewritten.images.values()))
-    summary.layers_new = rewritten.layers
-    summary.duplicates = rewritten.duplicates
-    summary.tags = rewritten.tags
-    summary.containers = rewritten.containers
+def count_migrated(summary: Summary, hashed: Hashed, rewritten: Rewritten) -> None:
+    """Count in what came of a legacy store."""
+    summary.images += len(rewritten.images)
+    summary.distinct_images += len(set(rewritten.images.values()))
+    summary.layers_new += rewritten.layers
+    summary.duplicates += rewritten.duplicates
+    summary.tags += rewritten.tags
+    summary.containers += rewritten.containers
     summary.layers = layer_rows(hashed, rewritten.chains)
-    summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
+
+
+def count_carried(summary: Summary, carried: Carried) -> None:
+    """Count in what came of another driver's store."""
+    summary.images += carried.images
+    summary.distinct_images += carried.images
+    summary.layers_new += carried.layers
+    summary.tags += carried.tags
+    summary.containers += carried.containers
 
 
 def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:

@@ -15,7 +15,7 @@ from migrator.errors import ExitCode
 from migrator.host import Host, default_workers
 from migrator.planning import Plan
 from migrator.report.model import Load, Speed
-from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.problems import nothing_new, problem_lines, problems_as_json
 from migrator.report.summary import SCHEMA
 from migrator.text import printable, quantity
 from migrator.version import __version__
@@ -40,7 +40,7 @@ class Preview:
     def exit_code(self) -> ExitCode:
         """3 when something would be left out, else 0."""
         left_out = any(problem.fatal for problem in self.plan.problems)
-        return ExitCode.PARTIAL if left_out and not self.plan.done_before else ExitCode.OK
+        return ExitCode.PARTIAL if left_out else ExitCode.OK
 
     @property
     def seconds(self) -> float:
@@ -69,8 +69,8 @@ class Preview:
             "driver": plan.root.driver_name,
             "host": self.host.as_json(),
             "workers": self.workers,
-            "already_migrated": plan.done_before,
-            "images": len(plan.images),
+            "already_migrated": plan.nothing_new,
+            "images": len(plan.tasks),
             "images_migrated_before": len(plan.migrated),
             "layers_to_hash": len(plan.tasks),
             "layers_with_record": plan.with_record,
@@ -88,8 +88,8 @@ class Preview:
         """A line each, safe to print on a terminal."""
         plan = self.plan
         yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
-        if plan.done_before:
-            yield "  already migrated, nothing to do"
+        if plan.nothing_new:
+            yield f"  {nothing_new(plan.problems)}"
         yield from self.counts()
         yield from problem_lines(plan.problems)
 
@@ -97,7 +97,7 @@ class Preview:
         """The lines that say how much there is, and how long it takes."""
         plan = self.plan
         without = len(plan.tasks) - plan.with_record
-        yield f"  images      {len(plan.images)}"
+        yield f"  images      {len(plan.tasks)}"
         yield (
             f"  layers      {len(plan.tasks)} to hash, {plan.with_record} with a tar-split record,"
             f" {without} without"
@@ -127,19 +127,20 @@ class ConversionPreview:
     @classmethod
     def of(cls, plan: ConversionPlan, workers: int | None) -> ConversionPreview:
         """Measure this host, where something is to be hashed."""
-        hashing = Preview.of(plan.source, workers) if isinstance(plan.source, Plan) else None
+        legacy = plan.legacy if plan.legacy is not None and plan.legacy.tasks else None
+        hashing = None if legacy is None else Preview.of(legacy, workers)
         return cls(plan, Host.here(plan.root.path), hashing)
 
     @property
     def nothing_to_do(self) -> str | None:
         """Why, in a sentence."""
-        return self.plan.source if isinstance(self.plan.source, str) else None
+        return self.plan.nothing_to_do
 
     @property
     def exit_code(self) -> ExitCode:
         """3 when something would be left out, else 0."""
         left_out = any(problem.fatal for problem in self.plan.problems)
-        return ExitCode.PARTIAL if left_out and not self.nothing_to_do else ExitCode.OK
+        return ExitCode.PARTIAL if left_out else ExitCode.OK
 
     def as_json(self) -> dict[str, Any]:
         """The document that `--json` prints."""

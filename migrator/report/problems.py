@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from migrator.errors import Problem
@@ -18,6 +18,13 @@ def problem_lines(problems: Sequence[Problem], left_out: str = "Not migrated") -
         for problem in chosen:
             hint = f" ({problem.hint})" if problem.hint else ""
             yield printable(f"  {problem}{hint}")
+
+
+def nothing_new(problems: Iterable[Problem]) -> str:
+    """What there is to say of a root that has no more to migrate than the problems name."""
+    if any(problem.fatal for problem in problems):
+        return "nothing new to migrate; this was left out before"
+    return "already migrated, nothing to do"
 
 
 def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:

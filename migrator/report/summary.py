@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from migrator.errors import ExitCode, Problem
 from migrator.host import Host
 from migrator.report.conversion import Conversion
 from migrator.report.model import Speed
-from migrator.report.problems import problem_lines, problems_as_json
+from migrator.report.problems import nothing_new, problem_lines, problems_as_json
 from migrator.report.timing import HashingTime
 from migrator.text import printable, quantity
 from migrator.version import __version__
@@ -96,10 +96,15 @@ class Summary:
     layers: list[LayerRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    def nothing_new(self, problems: Sequence[Problem]) -> None:
+        """There was nothing to do; `problems` are what was left out before."""
+        self.nothing_to_do = nothing_new(problems)
+        self.problems = list(problems)
+
     @property
     def exit_code(self) -> ExitCode:
         """3 when something was left out, else 0."""
-        if self.nothing_to_do is None and any(problem.fatal for problem in self.problems):
+        if any(problem.fatal for problem in self.problems):
             return ExitCode.PARTIAL
         return ExitCode.OK
 
@@ -158,6 +163,7 @@ class Summary:
         where = f"{printable(self.data_root)} (driver {self.driver})"
         if self.nothing_to_do is not None:
             yield f"{where}: {self.nothing_to_do}"
+            yield from problem_lines(self.problems)
             return
         if self.command == "checksums":
             yield f"Hashed the layers of {where}"

@@ -7,11 +7,13 @@
     trees/          those trees, laid out as in the data root
     stage/          all else that will be added, likewise
     saved/          files that were replaced, as they were
+    left_out.json   names that did not come over although their images did
     manifest.json   everything that was added or replaced, with BLAKE3 digests
 
-It stays after a migration, for `verify` and `rollback`. What was made of a
-store for another storage driver has a state directory of its own,
-`.migrator-<driver>/`, so that it can be undone by itself.
+It stays after a migration, for `verify` and `rollback`. Every migration has one of
+its own, so that it can be undone by itself: what was made for another storage
+driver is in `.migrator-<driver>/`, and what came after it in `.migrator-2/`,
+`.migrator-2-<driver>/`, `.migrator-3/` and so on.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from migrator.files import refusal
 
 NAME = ".migrator"
 
-_names = re.compile(re.escape(NAME) + r"(?:-([a-z0-9]+))?")
+_names = re.compile(re.escape(NAME) + r"(?:-([2-9]|[1-9][0-9]{1,8}))?(?:-([a-z][a-z0-9]*))?")
 
 
 class Phase(enum.StrEnum):
@@ -41,13 +43,26 @@ class Phase(enum.StrEnum):
 
 
 class StateDirectory:
-    """Paths in `.migrator/`, and the phase recorded there."""
+    """Paths in one migration's `.migrator/`, and the phase recorded there."""
 
-    def __init__(self, data_root: Path, target: str = "") -> None:
-        """`target` is the storage driver that the store is made for, if not its own."""
+    def __init__(
+        self,
+        data_root: Path,
+        target: str = "",
+        number: int = 1,
+        earlier: StateDirectory | None = None,
+    ) -> None:
+        """`target` is the storage driver that the store is made for, if not its own.
+
+        `number` counts: of two migrations the later has the greater one, or the same
+        one and a target that the earlier has not. `create` goes on with what was
+        prepared in `earlier`.
+        """
         self.data_root = data_root
         self.target = target
-        self.path = data_root / (f"{NAME}-{target}" if target else NAME)
+        self.number = number
+        name = NAME + (f"-{number}" if number > 1 else "") + (f"-{target}" if target else "")
+        self.path = data_root / name
         self.stage = self.path / "stage"
         self.saved = self.path / "saved"
         self.records = self.path / "records"
@@ -55,24 +70,70 @@ class StateDirectory:
         self.trees = self.path / "trees"
         self.built = self.path / "built.jsonl"
         self.manifest = self.path / "manifest.json"
+        self.left_out = self.path / "left_out.json"
         self._phase = self.path / "phase"
+        self._earlier = earlier
+
+    @classmethod
+    def named(cls, data_root: Path, name: str) -> StateDirectory | None:
+        """The one with this name in a data root; None if the name is no state directory's."""
+        match = _names.fullmatch(name)
+        return None if match is None else cls(data_root, match[2] or "", int(match[1] or 1))
 
     @classmethod
     def all(cls, data_root: Path) -> list[StateDirectory]:
-        """Those that a data root has, the one that was made last, and is undone first, in front.
+        """Those that a data root has, the one that was begun last, and is undone first, in front.
 
-        A store for another driver is made of the legacy one, or of what that became.
         Raises PermissionDenied or FormatError when the data root cannot be read.
         """
         try:
-            names = sorted(os.listdir(data_root), reverse=True)
+            names = os.listdir(data_root)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise refusal(error, data_root) from None
-        found = [match for name in names if (match := _names.fullmatch(name))]
-        states = [cls(data_root, match[1] or "") for match in found]
-        return [state for state in states if state.phase is not Phase.NONE]
+        found = [state for name in names if (state := cls.named(data_root, name)) is not None]
+        found.sort(key=lambda state: state.rank, reverse=True)
+        return [state for state in found if state.phase is not Phase.NONE]
+
+    @classmethod
+    def next(cls, data_root: Path, target: str = "") -> StateDirectory:
+        """The one for a run that begins now, which is later than all that there are.
+
+        If a run for this target published nothing, it is that one's, which `create`
+        gives its new name if others came after it.
+        """
+        states = cls.all(data_root)
+        mine = next((s for s in states if s.target == target and not s.has_published), None)
+        others = [state for state in states if mine is None or state.path != mine.path]
+        latest = max((state.rank for state in others), default=(1, False))
+        if mine is not None and (not others or mine.rank > latest):
+            return mine
+        number, converts = latest
+        if others and (converts or not target):
+            number += 1
+        return cls(data_root, target, number, mine)
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Sorts the migrations of a data root by the time at which they were begun."""
+        return self.number, bool(self.target)
+
+    @property
+    def has_published(self) -> bool:
+        """Whether anything of it is in the data root, or may be."""
+        return self.phase not in (Phase.NONE, Phase.PREPARING)
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether a run was interrupted while it changed the data root."""
+        return self.phase in (Phase.PUBLISHING, Phase.UNDOING)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was prepared in it that a run could go on with, nor published."""
+        prepared = (self.journal, self.records, self.built, self.trees, self.stage, self.manifest)
+        return not self.has_published and not any(map(os.path.lexists, prepared))
 
     @property
     def phase(self) -> Phase:
@@ -100,6 +161,10 @@ class StateDirectory:
 
     def create(self) -> None:
         """Make the directory if it is missing; raises StoreError when something else is there."""
+        if self._earlier is not None:
+            disk.replace(self._earlier.path, self.path)
+            disk.flush(self.data_root)
+            self._earlier = None
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
             raise StoreError("is not a directory", subject=str(self.path))
         if not self.path.is_dir():
@@ -110,15 +175,22 @@ class StateDirectory:
         """Drop what a run prepared, or what another has taken out of the data root again."""
         disk.remove_tree(self.stage)
         disk.remove_tree(self.saved)
+        disk.remove_file(self.left_out)
         disk.remove_file(self.manifest)
 
-    def inherit(self, other: StateDirectory) -> None:
-        """Begin with the layers that are hashed in `other`, which nothing was published from.
+    def inherit(self) -> None:
+        """Begin with the layers that are hashed in others which nothing was published from.
 
         Whether they still are what they were, the journal tells.
         """
-        if self.journal.exists() or other.phase is not Phase.PREPARING:
+        if self.journal.exists():
             return
+        for other in self.all(self.data_root):
+            if other.path != self.path and other.phase is Phase.PREPARING:
+                self._inherit(other)
+                return
+
+    def _inherit(self, other: StateDirectory) -> None:
         if other.records.is_dir() and not self.records.exists():
             disk.make_directory(self.records)
             for record in sorted(other.records.iterdir()):
@@ -135,5 +207,5 @@ class StateDirectory:
 
 
 def is_state(name: str) -> bool:
-    """Whether a name in a data root is a state directory's."""
+    """Whether a name in a data root is a migration's state directory's."""
     return _names.fullmatch(name) is not None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from blake3 import blake3
 
 from migrator import disk
-from migrator.errors import StoreError
+from migrator.errors import Problem, StoreError
+from migrator.state import left_out as left_out_file
 from migrator.state.directory import StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 
@@ -41,14 +43,16 @@ class Staging:
             self._device = state.path.stat().st_dev
 
     def present(self, path: str) -> bool:
-        """Whether the data root itself has something at `path`."""
-        return os.path.lexists(self._state.data_root / path)
+        """Whether the data root has something at `path`, or it is staged."""
+        staged = path in self._files or self._state.stage / path in self._made
+        return staged or self._is_in_root(path)
 
     def current(self, path: str) -> bytes | None:
-        """What the data root has at `path` now; None when nothing."""
-        with disk.operation("read", self._state.data_root / path):
+        """What is at `path`, as staged or as the data root has it; None when nothing."""
+        top = self._state.stage if path in self._files else self._state.data_root
+        with disk.operation("read", top / path):
             try:
-                return (self._state.data_root / path).read_bytes()
+                return (top / path).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -65,11 +69,14 @@ class Staging:
         self._note(path, target, file_digest(target))
 
     def replace(self, path: str, data: bytes) -> None:
-        """Stage other content for a file that the data root has; mode and owner stay.
+        """Stage other content for a file that is `present`; mode and owner stay.
 
         The original is kept: a hard link to it in `.migrator/saved/`, with all
         its metadata, is what rollback puts back.
         """
+        if path in self._files:
+            self._replace_staged(path, data)
+            return
         original, saved = self._state.data_root / path, self._state.saved / path
         with disk.operation("stat", original):
             status = original.stat()
@@ -80,6 +87,14 @@ class Staging:
         disk.write_file(target, data, mode, owner)
         self._note(path, target, blake3(data).hexdigest(), replaced=file_digest(saved))
 
+    def _replace_staged(self, path: str, data: bytes) -> None:
+        target, entry = self._state.stage / path, self._files[path]
+        with disk.operation("stat", target):
+            status = target.stat()
+        disk.remove_file(target)
+        disk.write_file(target, data, entry.mode, (status.st_uid, status.st_gid))
+        self._note(path, target, blake3(data).hexdigest(), entry.replaced)
+
     def tree(self, path: str, fingerprint: str) -> None:
         """Have what was built at `path` in `StateDirectory.trees` published, as one thing.
 
@@ -88,8 +103,16 @@ class Staging:
         self._note_directories(path)
         self._trees.append(Tree(path, fingerprint))
 
-    def seal(self) -> Manifest:
-        """Flush everything to the disk, and write down what is going to be published."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to publish."""
+        return not (self._files or self._trees)
+
+    def seal(self, left_out: Iterable[Problem] = ()) -> Manifest:
+        """Flush everything to the disk, and write down what is going to be published.
+
+        `left_out` is what does not come over, for the next run to tell.
+        """
         # One wait for all; where it tells no errors each file is asked for its own, which
         # costs little by then, but still most of what a layer without files costs.
         disk.flush_file_system(self._state.path)
@@ -104,6 +127,7 @@ class Staging:
             joined=self._joined,
             trees=self._trees,
         )
+        left_out_file.write(self._state.left_out, left_out)
         manifest.save(self._state.manifest)
         return manifest
 
@@ -134,12 +158,15 @@ class Staging:
         for directory in _above(path):
             if directory in self._directories or directory in self._joined:
                 continue
-            if self.present(directory):
+            if self._is_in_root(directory):
                 target = self._state.data_root / directory
                 self._check_place(target)
                 self._joined[directory] = self._names(target)
             else:
                 self._directories[directory] = None
+
+    def _is_in_root(self, path: str) -> bool:
+        return os.path.lexists(self._state.data_root / path)
 
     def _check_place(self, directory: Path) -> None:
         """Raise StoreError unless renames can bring something into this directory."""

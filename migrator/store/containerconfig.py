@@ -52,6 +52,34 @@ def with_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | None:
     return _with(hostconfig_json, _LINKS, STRINGS.write(tuple(links)))
 
 
+def links_of(hostconfig_json: bytes) -> tuple[str, ...] | None:
+    """The links in a hostconfig.json; None if it has no list of them. Raises FormatError."""
+    return gojson.decode(hostconfig_json, _HOST_CONFIG).links
+
+
+def with_more_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | None:
+    """hostconfig.json with these links beside those that it has, sorted by alias if they are.
+
+    None if it has all of them, in a list. Everything else in it stays byte for byte.
+    Raises FormatError.
+    """
+    present = links_of(hostconfig_json)
+    if present is None:
+        return with_links(hostconfig_json, links)
+    missing = [link for link in links if link not in present]
+    if not missing:
+        return None
+    merged = [*present, *missing]
+    if list(present) == sorted(present, key=alias_of):
+        merged.sort(key=alias_of)
+    return _with(hostconfig_json, _LINKS, STRINGS.write(tuple(merged)))
+
+
+def alias_of(link: str) -> str:
+    """The alias in `/<container>:<alias>`."""
+    return link.rpartition(":")[2]
+
+
 def _with(document: bytes, key: str, value: bytes) -> bytes:
     """A JSON object, or null, with another value for a key; every other byte stays."""
     start, end = scan.check(document)

@@ -22,11 +22,12 @@ _MAX_MAP = 32 << 20
 
 
 def stage_markers(staging: Stage, images: Mapping[str, str]) -> None:
-    """Stage both; a map that is there already is replaced by `images`, which includes it."""
+    """Stage both; a map that says something else is replaced by `images`, which includes it."""
     data = orjson.dumps(images, option=orjson.OPT_SORT_KEYS)
-    if not staging.present(IMAGES):
+    current = staging.current(IMAGES)
+    if current is None:
         staging.write(IMAGES, data)
-    elif staging.current(IMAGES) != data:
+    elif orjson.loads(current) != images:
         staging.replace(IMAGES, data)
     if not staging.present(TAGS):
         staging.write(TAGS, b"")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from migrator import gojson
 from migrator.errors import FormatError
+from migrator.files import inside, read_file
 from migrator.store.stage import Stage
+
+_MAX_FILE = 64 << 20
 
 
 class References:
@@ -16,45 +21,61 @@ class References:
 
     def __init__(self, staging: Stage, driver: str) -> None:
         self._staging = staging
-        self._path = f"image/{driver}/repositories.json"
+        self._path = _path(driver)
         self._existing = staging.current(self._path)
-        self._repositories = self._parse(self._existing)
+        self._repositories: dict[str, dict[str, str]] | None = None
 
     def add(self, name: str, key: str, image_id: str) -> str | None:
         """Let `key` (`NAME:TAG` or `NAME@DIGEST`) of repository `name` refer to an image.
 
         Returns None, or the image ID that has the reference already if it is another.
+        Raises FormatError when those that are there cannot be read.
         """
+        if self._repositories is None:
+            self._repositories = _parse(self._existing, self._path)
         other = self._repositories.setdefault(name, {}).setdefault(key, image_id)
         return None if other == image_id else other
 
     def finish(self) -> None:
-        """Stage the file."""
-        data = self._encode()
+        """Stage the file, unless the one that is there says all."""
+        repositories = self._repositories or {}
         if self._existing is None:
-            self._staging.write(self._path, data)
-        elif self._existing != data:
-            self._staging.replace(self._path, data)
+            self._staging.write(self._path, _encode(repositories))
+        elif self._repositories not in (None, _parse(self._existing, self._path)):
+            self._staging.replace(self._path, _encode(repositories))
 
-    def _parse(self, raw: bytes | None) -> dict[str, dict[str, str]]:
-        if raw is None:
-            return {}
-        try:
-            repositories: Any = orjson.loads(raw)["Repositories"]
-        except (orjson.JSONDecodeError, TypeError, KeyError):
-            repositories = None
-        if not isinstance(repositories, dict) or not all(
-            isinstance(keys, dict) and all(isinstance(i, str) for i in keys.values())
-            for keys in repositories.values()
-        ):
-            raise FormatError("not a list of repositories", subject=self._path)
-        return repositories
 
-    def _encode(self) -> bytes:
-        """As Docker writes it: keys sorted, escaped as Go does."""
-        repositories = {
-            name: gojson.encode_object({key: gojson.quote(i) for key, i in keys.items()})
-            for name, keys in self._repositories.items()
-            if keys
-        }
-        return gojson.encode_object({"Repositories": gojson.encode_object(repositories)})
+def read_names(data_root: Path, driver: str) -> dict[str, str]:
+    """The image IDs by `NAME:TAG` and `NAME@DIGEST` that a data root has. Raises FormatError."""
+    path = _path(driver)
+    repositories = _parse(read_file(inside(data_root, path), _MAX_FILE), path)
+    return {key: image_id for keys in repositories.values() for key, image_id in keys.items()}
+
+
+def _path(driver: str) -> str:
+    return f"image/{driver}/repositories.json"
+
+
+def _parse(raw: bytes | None, path: str) -> dict[str, dict[str, str]]:
+    if raw is None:
+        return {}
+    try:
+        repositories: Any = orjson.loads(raw)["Repositories"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        repositories = None
+    if not isinstance(repositories, dict) or not all(
+        isinstance(keys, dict) and all(isinstance(i, str) for i in keys.values())
+        for keys in repositories.values()
+    ):
+        raise FormatError("not a list of repositories", subject=path)
+    return repositories
+
+
+def _encode(repositories: Mapping[str, Mapping[str, str]]) -> bytes:
+    """As Docker writes it: keys sorted, escaped as Go does."""
+    encoded = {
+        name: gojson.encode_object({key: gojson.quote(i) for key, i in keys.items()})
+        for name, keys in repositories.items()
+        if keys
+    }
+    return gojson.encode_object({"Repositories": gojson.encode_object(encoded)})

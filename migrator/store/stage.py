@@ -15,10 +15,10 @@ class Stage(Protocol):
     """
 
     def present(self, path: str) -> bool:
-        """Whether the data root itself has something at `path`."""
+        """Whether the data root has something at `path`, or this stage."""
 
     def current(self, path: str) -> bytes | None:
-        """What the data root has at `path` now; None when nothing."""
+        """What is at `path`, as staged or else as the data root has it; None when nothing."""
 
     def write(self, path: str, data: bytes, mode: int = 0o600) -> None:
         """Put a new file there."""
@@ -27,4 +27,4 @@ class Stage(Protocol):
         """Put a file there that has the content of `source`."""
 
     def replace(self, path: str, data: bytes) -> None:
-        """Put other content there for a file that the data root has."""
+        """Put other content there for a file that is `present`."""

@@ -22,7 +22,7 @@ from blake3 import blake3
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
 from migrator.layer.treefingerprint import fingerprint
-from migrator.state.directory import NAME, Phase, StateDirectory, is_state
+from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree
 from migrator.store.markers import IMAGES, TAGS
 from migrator.verification.birth import birth_ns
@@ -78,7 +78,8 @@ def read_manifests(files: RootFiles, findings: Findings) -> list[Made]:
 
 
 def _read_manifest(files: RootFiles, directory: str, findings: Findings) -> Made | None:
-    state = StateDirectory(files.root, directory.removeprefix(NAME).removeprefix("-"))
+    state = StateDirectory.named(files.root, directory)
+    assert state is not None
     with findings.noting(Subject.ROOT, f"{directory}/phase", f"{directory}/phase"):
         for name, limit in (("phase", 4096), ("manifest.json", _MAX_MANIFEST)):
             status = files.status(f"{directory}/{name}")
