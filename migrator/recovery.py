@@ -30,7 +30,7 @@ class Status:
 
 _STATES = {
     Phase.PREPARING: Status(
-        "legacy; a migration was interrupted before it changed anything, or only hashed layers",
+        "a migration was interrupted before it changed anything, or only hashed layers",
         "`migrator migrate` goes on with what is hashed; `migrator rollback` forgets it",
     ),
     Phase.PUBLISHING: Status(
@@ -72,7 +72,8 @@ _CONVERSION_STATES = {
 
 def status(data_root: Path, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> Status:
     """Look at a data root, changing nothing. Raises a MigratorError when it is none."""
-    states = [each for each in StateDirectory.all(data_root.absolute()) if not each.is_empty]
+    found = StateDirectory.all(data_root.absolute())
+    states = [*found[:1], *(each for each in found[1:] if not each.is_empty)]
     if (states and not states[0].has_published) or any(each.is_unsettled for each in states):
         return _joined(states)
     root = open_root(data_root, driver, storage_opts)
@@ -103,7 +104,10 @@ def status(data_root: Path, driver: str = "auto", *, storage_opts: Iterable[str]
 def _joined(states: Sequence[StateDirectory]) -> Status:
     """What the last of several migrations says, and what came before it."""
     last, *before = (_status_of(state) for state in states)
-    return Status("; before that: ".join((last.state, *(s.state for s in before))), last.next_step)
+    told = "; before that: ".join((last.state, *(s.state for s in before)))
+    if states[0].phase is Phase.PREPARING and not (before or states[0].target):
+        told = f"legacy; {told}"
+    return Status(told, last.next_step)
 
 
 def _news(plan: Plan) -> str:
@@ -132,17 +136,17 @@ def rollback(
         raise DataRootError(
             "migrator has done nothing here that could be rolled back", subject=str(data_root)
         )
-    last = next((state for state in states if not state.is_empty), states[0])
+    last, *before = states
     refuse_daemon(last.data_root)
     with lock.exclusive(last.data_root):
         phase = last.phase
         publication.take_back(last, force=force)
         last.remove()
-        # Of runs that came to nothing, and of rollbacks that were killed at the end.
-        empty = [state for state in states if state.is_empty and state.path != last.path]
-        for state in empty:
-            state.remove()
-    before = [state for state in states if state.path != last.path and state not in empty]
+        # Of earlier runs that came to nothing, and rollbacks that were killed at their end.
+        for state in before:
+            if state.is_empty:
+                state.remove()
+    before = [state for state in before if state.phase is not Phase.NONE]
     what = f"the migration to {last.target}" if last.target else "the migration"
     if phase is Phase.PREPARING:
         done = f"Nothing had been published in {data_root}; what was prepared is removed"

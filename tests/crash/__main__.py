@@ -17,6 +17,7 @@ from tests.crash.scenarios import (
     CONVERSION_COMMANDS,
     CONVERTED,
     REAL,
+    SECOND,
     STORES_BUILT,
     Scenario,
     Start,
@@ -36,6 +37,7 @@ def scenarios(starts: dict[str, Start]) -> Iterator[Scenario]:
             yield Scenario(start, command)
     yield Scenario(starts["without records"], "migrate", workers=2)
     yield Scenario(starts["legacy to overlay2"], "migrate", workers=2)
+    yield Scenario(starts["second time"], "migrate", workers=2)
 
 
 def main() -> int:
@@ -53,7 +55,7 @@ def main() -> int:
     with scratch() as directory:
         if given.soak is not None:
             return soak(directory, given.soak, chance, given.store)
-        names = (*STORES_BUILT, *CONVERTED, REAL)
+        names = (*STORES_BUILT, *CONVERTED, *SECOND, REAL)
         starts = {n: prepare(n, directory / f"start{i}") for i, n in enumerate(names)}
         begun, tried, failed = time.monotonic(), 0, 0
         for scenario in scenarios(starts):

@@ -67,7 +67,8 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
     left = snapshot(root)
     recovery.status(root)
     assert snapshot(root) == left, "status has changed something"
-    state = StateDirectory(root, start.target)
+    state = StateDirectory.named(root, start.state)
+    assert state is not None
     outside = {path: entry for path, entry in left.items() if path.split("/")[0] != state.path.name}
     helpers = {path for path in outside if _helper_file.fullmatch(path)}
     phase = state.phase

@@ -14,9 +14,11 @@ from typing import Any
 
 from legacy_fixtures.build import Built, Container, Layer, Store, build, line
 from legacy_fixtures.dump_store import dump as dump_store
+from migrator.state.directory import StateDirectory
 from tests.command import snapshot
 from tests.conftest import STORES
 from tests.crash.faults import run
+from tests.younger import younger
 
 Tree = dict[str, tuple[object, ...]]
 
@@ -36,12 +38,22 @@ STORES_BUILT = {
 }
 REAL = "docker-1.9.1-overlay"
 
+TARGET = "overlay2"
+
 # To overlay2, from a legacy store and from what a migration in place made of one.
 CONVERTED = {
     "legacy to overlay2": (Store("aufs", _SMALL, containers=_ONE), False),
     "migrated to overlay2": (Store("vfs", _SMALL, records=False, containers=_ONE), True),
 }
-TARGET = "overlay2"
+# A second migration, on top of one that was made before an image, its names and a container came.
+_YOUNGER = ("second time", "second time to overlay2")
+_GROWN = Store(
+    layers=_FORKED,
+    tags={"base:1": 0, "app:1": 1, "app:2": 2, "late:1": 3},
+    checksums=True,
+    containers=(Container("db", 1), Container("late", 3, {"database": "db"})),
+)
+SECOND = {name: (_GROWN, TARGET if name.endswith(TARGET) else "") for name in _YOUNGER}
 
 COMMANDS = ("migrate", "rollback", "checksums")
 CONVERSION_COMMANDS = ("migrate", "rollback")
@@ -52,12 +64,14 @@ class Start:
     """A store, ready to be copied, and what an undisturbed migration makes of it.
 
     `driver` is that of the new store; `target` the same if it is another than
-    the old one's. `before` is what there is of the new store at the start.
+    the old one's. `state` is the name of that migration's state directory.
+    `before` is what there is of the new store at the start.
     """
 
     name: str
     driver: str
     target: str
+    state: str
     before: dict[str, Any]
     legacy: Path
     migrated: Path
@@ -141,6 +155,14 @@ def prepare(name: str, directory: Path) -> Start:
         check = _agrees(store, build(store, legacy))
         if in_place:
             run(["migrate", "-g", legacy, "-q"])
+    elif name in SECOND:
+        store, target = SECOND[name]
+        driver = target or store.driver
+        built = build(store, legacy)
+        check = _agrees(store, built)
+        back = younger(built, 3, "late")
+        run([*_arguments("migrate", legacy, target), "-q"])
+        back()
     elif name == REAL:
         _unpack(name, legacy)
         driver = "overlay"
@@ -149,13 +171,23 @@ def prepare(name: str, directory: Path) -> Start:
     else:
         driver = STORES_BUILT[name].driver
         check = _agrees(STORES_BUILT[name], build(STORES_BUILT[name], legacy))
+    state = StateDirectory.next(legacy, target).path.name
     copy(legacy, migrated)
     ended = run([*_arguments("migrate", migrated, target), "-q"])
     reference = dump(migrated, driver)
     check(reference)
     before = dump(legacy, driver)
     return Start(
-        name, driver, target, before, legacy, migrated, snapshot(legacy), reference, ended.code
+        name=name,
+        driver=driver,
+        target=target,
+        state=state,
+        before=before,
+        legacy=legacy,
+        migrated=migrated,
+        original=snapshot(legacy),
+        reference=reference,
+        exit_code=ended.code,
     )
 
 
