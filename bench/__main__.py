@@ -14,7 +14,8 @@ from bench import compare as comparing
 from bench import digests as digesting
 from bench import hosts as hosting
 from bench import limits as limiting
-from bench import measuring, thinpool
+from bench import measuring, scale, thinpool
+from bench.many import Size
 from bench.output import table, write
 from bench.shapes import SHAPES
 from migrator.host import usable_cpus
@@ -172,6 +173,21 @@ def devicemapper(directory: Path, results: Path, scale: float, runs: int, **_: A
     figures = {fs: thinpool.compare(directory, scale, runs, cpus, fs) for fs in ("ext4", "xfs")}
     thinpool.write_results(results, figures)
     click.echo((results / "devicemapper.md").read_text())
+
+
+@main.command("scale")
+@_common
+@click.option("--images", default=500, show_default=True, help="Of the smallest store.")
+@click.option("--containers", default=5000, show_default=True, help="Of the smallest store.")
+@click.option("--times", default="1,2,4", show_default=True, help="The stores' sizes.")
+def scaling(
+    directory: Path, results: Path, images: int, containers: int, times: str, **_: Any
+) -> None:
+    """How time and memory of every command grow with the number of images and containers."""
+    sizes = [Size(images, containers).times(int(factor)) for factor in times.split(",")]
+    directory.mkdir(parents=True, exist_ok=True)
+    scale.write_scale(results, {size: scale.measure(directory, size) for size in sizes})
+    click.echo((results / "scale.md").read_text())
 
 
 @main.command()

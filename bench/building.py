@@ -72,7 +72,7 @@ class _Builder:
         graph = self._root / "graph" / v1_id
         graph.mkdir(parents=True)
         top = self._top(v1_id, line)
-        record = _Record(graph / "tar-data.json.gz")
+        record = Record(graph / "tar-data.json.gz")
         for info, content in self._entries(layer):
             _create(top, info, content)
             record.add(info, content)
@@ -156,7 +156,7 @@ class _Builder:
 _STEMS = ("main", "configuration", "test_parser", "util", "locale", "README", "index", "data")
 
 
-class _Record:
+class Record:
     """A tar-split record in the making, and the digest of the tar that it stands for."""
 
     def __init__(self, path: Path) -> None:

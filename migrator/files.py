@@ -19,7 +19,10 @@ MAX_JSON = 4 << 20
 """Bytes that the JSON of one image or container may have; a registry took far less."""
 
 MAX_JSON_IN_ALL = 256 << 20
-"""Bytes of JSON that all images, or all containers, may have: 50,000 large ones."""
+"""Bytes of JSON that all images may have: 50,000 large ones."""
+
+MAX_CONTAINERS_JSON = 384 << 20
+"""Bytes of JSON that all containers may have: 100,000 with both files, and some to spare."""
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC

@@ -149,7 +149,8 @@ class Pool(Generic[Task, Result]):
         self, tasks: Iterable[Task], choose: Choose[Task] = first
     ) -> Iterator[Event[Task, Result]]:
         """Do all `tasks`, in the order in which `choose` picks them, and tell what happens."""
-        waiting = list(tasks)
+        # Of a list each task taken from the front would move all behind it.
+        waiting = deque(tasks)
         if not self._workers:
             yield from self._run_here(waiting, choose)
             return
@@ -198,7 +199,7 @@ class Pool(Generic[Task, Result]):
     def _next(
         self,
         worker: _Worker,
-        waiting: list[Task],
+        waiting: deque[Task],
         again: deque[tuple[Task, int]],
         choose: Choose[Task],
     ) -> tuple[Task, int] | None:
@@ -212,12 +213,14 @@ class Pool(Generic[Task, Result]):
             if any(other.task is not None for other in self._workers):
                 return None
             chosen = 0
-        return waiting.pop(chosen), 0
+        return _taken(waiting, chosen), 0
 
-    def _run_here(self, waiting: list[Task], choose: Choose[Task]) -> Iterator[Event[Task, Result]]:
+    def _run_here(
+        self, waiting: deque[Task], choose: Choose[Task]
+    ) -> Iterator[Event[Task, Result]]:
         last: Task | None = None
         while waiting:
-            task = last = waiting.pop(choose(last, waiting) or 0)
+            task = last = _taken(waiting, choose(last, waiting) or 0)
             yield Started(task, 0)
             amounts: list[int] = []
             result, error = _attempt(self._job, task, amounts.append)
@@ -313,6 +316,13 @@ def _work(
             connection.send(("done", _attempt(job, connection.recv(), progress)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _taken(waiting: deque[Task], index: int) -> Task:
+    """The task with this index, which is then no longer among those that wait."""
+    task = waiting[index]
+    del waiting[index]
+    return task
 
 
 def _attempt(

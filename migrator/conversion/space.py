@@ -63,15 +63,12 @@ class TreeSpace:
             for task in tasks
             if task.known is None
         }
-
-    @property
-    def need(self) -> Need:
+        self.need = sum(self._needs.values(), NOTHING)
         """What is still to be written."""
-        return sum(self._needs.values(), NOTHING)
 
     def built(self, name: str) -> None:
         """A directory is done."""
-        self._needs.pop(name, None)
+        self.need -= self._needs.pop(name, NOTHING)
 
     def check(self) -> None:
         """Raise StoreError when the file system has less than what is needed."""

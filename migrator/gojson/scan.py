@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import orjson
+
 from migrator.errors import FormatError
 from migrator.gojson.strings import unquote
 
 MAX_DEPTH = 10_000
 """Containers that may lie in one another. Go 1.5 sets no limit, Go 1.15 and later this one."""
 
+# Bytes that are small enough to have a tree of all values made, for nothing but the check.
+_SMALL = 64 << 10
+
+_SPACES = b" \t\r\n"
 _SPACE = rb"[ \t\r\n]*"
 # The repetitions are bounded because `re` keeps a frame for each round of a group.
 _TEXT = rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*){0,100}'
@@ -32,6 +38,10 @@ _scalar = re.compile(_SCALAR)
 _colon = re.compile(_COLON)
 _scalar_elements = re.compile(rb"(?:" + _SCALAR + _COMMA + rb"){0,200}")
 _scalar_members = re.compile(rb"(?:" + _STRING + _COLON + _SCALAR + _COMMA + rb"){0,200}")
+
+# What most members are, at once.
+_scalar_member = re.compile(rb"(" + _STRING + rb")" + _COLON + rb"(" + _SCALAR + rb")")
+_comma_and_key = re.compile(_COMMA + rb'(?=")')
 
 _CLOSER = {b"{": b"}", b"[": b"]"}
 
@@ -50,6 +60,8 @@ def check(raw: bytes) -> tuple[int, int]:
     Raises GoJSONError if there is none, or more than white space after it.
     """
     start = space_end(raw, 0)
+    if _is_strict_json(raw):
+        return start, len(raw.rstrip(_SPACES))
     end = value_end(raw, start)
     rest = space_end(raw, end)
     if rest != len(raw):
@@ -119,11 +131,29 @@ def members(raw: bytes, at: int) -> Iterator[tuple[str, int, int]]:
     """Key and span of the value, for each member of the object that begins at `at`."""
     at = space_end(raw, at + 1)
     while raw[at : at + 1] != b"}":
-        key_end = string_end(raw, at)
-        start = _value_after_key(raw, key_end)
-        end = value_end(raw, start)
+        if match := _scalar_member.match(raw, at):
+            key_end, (start, end) = match.end(1), match.span(2)
+        else:
+            key_end = string_end(raw, at)
+            start = _value_after_key(raw, key_end)
+            end = value_end(raw, start)
         yield unquote(raw[at:key_end]), start, end
-        at = _next(raw, end, b"}")
+        following = _comma_and_key.match(raw, end)
+        at = following.end() if following else _next(raw, end, b"}")
+
+
+def _is_strict_json(raw: bytes) -> bool:
+    """Whether orjson takes it, which is quickly found out: then Go takes it, too.
+
+    What it refuses (bytes that are not UTF-8, lone surrogates, deep nesting) Go may take.
+    """
+    if len(raw) > _SMALL:
+        return False
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _end(pattern: re.Pattern[bytes], raw: bytes, at: int) -> int:

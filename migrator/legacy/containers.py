@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
-from migrator.files import MAX_JSON, MAX_JSON_IN_ALL, list_directory, read_file
+from migrator.files import MAX_CONTAINERS_JSON, MAX_JSON, list_directory, read_file
 from migrator.text import shown
 
 
@@ -48,7 +48,7 @@ def read_containers(directory: Path, driver: str) -> tuple[list[LegacyContainer]
     """
     containers: list[LegacyContainer] = []
     problems: list[Problem] = []
-    left = MAX_JSON_IN_ALL
+    left = MAX_CONTAINERS_JSON
     for name, is_directory in list_directory(directory):
         try:
             if not is_directory:
@@ -59,7 +59,7 @@ def read_containers(directory: Path, driver: str) -> tuple[list[LegacyContainer]
             # With the second alone it was made by Docker >= 1.10.
             if "config.json" in names or "config.v2.json" not in names:
                 if left < 0:
-                    reason = f"the containers before it have {MAX_JSON_IN_ALL} bytes of JSON"
+                    reason = f"the containers before it have {MAX_CONTAINERS_JSON} bytes of JSON"
                     raise FormatError(reason)
                 container = _read_container(directory / name)
                 left -= len(container.config) + len(container.hostconfig or b"")

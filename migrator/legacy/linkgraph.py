@@ -18,11 +18,12 @@ from migrator.errors import FormatError, Problem, Subject
 from migrator.files import read_file
 from migrator.text import shown
 
-_MAX_FILE = 16 << 20
+# A container's name takes some 320 bytes, a link 210: this is for 100,000 with a link each.
+_MAX_FILE = 64 << 20
 # A damaged or hostile file can hold far more rows, longer values and slower columns
 # than its size says: pages can be shared, defaults and columns be computed.
 _MAX_VALUE = 16 << 10
-_MAX_TEXT = 32 << 20
+_MAX_TEXT = 64 << 20
 _STEPS_A_CALL = 10_000
 _MAX_CALLS = 2_000
 

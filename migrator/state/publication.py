@@ -40,8 +40,7 @@ def publish(state: StateDirectory) -> None:
     replaced = {entry.path for entry in manifest.files if entry.replaced is not None}
     state.phase = Phase.PUBLISHING
     _bring_trees(state, manifest)
-    for name in _sorted(state.stage, _TOP_ORDER):
-        _merge(state, name, replaced)
+    _bring_staged(state, replaced)
     _end(state, manifest)
 
 
@@ -118,20 +117,34 @@ def _bring_trees(state: StateDirectory, manifest: Manifest) -> None:
                 raise _appeared(path)
             disk.replace(built, target)
             parents[target.parent] = None
-    for parent in parents:
-        disk.flush(parent)
+    disk.flush_all(parents)
 
 
-def _merge(state: StateDirectory, path: str, replaced: set[str]) -> None:
-    staged, target = state.stage / path, state.data_root / path
-    if not os.path.lexists(target) or path in replaced:
-        disk.replace(staged, target)
-        disk.flush(target.parent)
-    elif staged.is_dir() and _is_directory(target):
-        for name in _sorted(staged, _ORDER):
-            _merge(state, f"{path}/{name}", replaced)
-    else:
-        raise _appeared(path)
+def _bring_staged(state: StateDirectory, replaced: set[str]) -> None:
+    """Move what was staged in; each step is on the disk before the next one begins."""
+    paths = list(_to_move(state, "", replaced))
+    for _, step in groupby(sorted(paths, key=_rank), key=_rank):
+        parents: dict[Path, None] = {}
+        for path in step:
+            target = state.data_root / path
+            if path not in replaced and os.path.lexists(target):
+                raise _appeared(path)
+            disk.replace(state.stage / path, target)
+            parents[target.parent] = None
+        disk.flush_all(parents)
+
+
+def _to_move(state: StateDirectory, directory: str, replaced: set[str]) -> Iterator[str]:
+    """The paths of all that is renamed: what the data root has not, or what is `replaced`."""
+    for name in _sorted(state.stage / directory, ()):
+        path = f"{directory}/{name}" if directory else name
+        staged, target = state.stage / path, state.data_root / path
+        if path in replaced or not os.path.lexists(target):
+            yield path
+        elif staged.is_dir() and _is_directory(target):
+            yield from _to_move(state, path, replaced)
+        else:
+            raise _appeared(path)
 
 
 def _appeared(path: str) -> StoreError:
@@ -153,11 +166,19 @@ def _refuse_links(state: StateDirectory, manifest: Manifest) -> None:
     """Raise StoreError if a symbolic link leads from what the manifest names to elsewhere."""
     paths = [*manifest.directories, *(thing.path for thing in manifest.things)]
     parts = (path.split("/")[:depth] for path in paths for depth in range(1, path.count("/") + 1))
-    above = {"/".join(part) for part in parts}.union(manifest.directories)
+    above = sorted({"/".join(part) for part in parts}.union(manifest.directories))
     for top in (state.data_root, state.stage, state.saved, state.trees):
-        for directory in ("", *sorted(above)):
-            if (top / directory).is_symlink() and top / directory != state.data_root:
-                raise StoreError("is a symbolic link", subject=str(top / directory))
+        if top.is_symlink() and top != state.data_root:
+            raise StoreError("is a symbolic link", subject=str(top))
+        # Directories before those in them: nothing is below what is not there.
+        there = {""}
+        for directory in above:
+            if directory.rpartition("/")[0] in there:
+                mode = _mode(f"{top}/{directory}")
+                if stat.S_ISLNK(mode):
+                    raise StoreError("is a symbolic link", subject=str(top / directory))
+                if stat.S_ISDIR(mode):
+                    there.add(directory)
 
 
 def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:
@@ -213,9 +234,7 @@ def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
             elif saved.exists() and target.parent.is_dir():
                 # Where the original was not replaced yet, both are one file, and nothing happens.
                 disk.replace(saved, target)
-        for parent in parents:
-            if parent not in created and parent.is_dir():
-                disk.flush(parent)
+        disk.flush_all(parent for parent in parents if parent not in created and parent.is_dir())
 
 
 def _take_trees(state: StateDirectory, manifest: Manifest) -> None:
@@ -227,8 +246,7 @@ def _take_trees(state: StateDirectory, manifest: Manifest) -> None:
             _make_directories(state.path, built.parent)
             disk.replace(target, built)
             parents |= dict.fromkeys((target.parent, built.parent))
-    for parent in parents:
-        disk.flush(parent)
+    disk.flush_all(parents)
 
 
 def _make_directories(top: Path, directory: Path) -> None:
@@ -239,6 +257,8 @@ def _make_directories(top: Path, directory: Path) -> None:
 
 
 def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) -> None:
+    created = {state.data_root / directory for directory in manifest.directories}
+    parents: dict[Path, None] = {}
     for directory in reversed(manifest.directories):
         target = state.data_root / directory
         if _is_directory(target):
@@ -246,23 +266,35 @@ def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) 
                 disk.remove_layers(target)
             else:
                 disk.remove_directory(target)
-            disk.flush(target.parent)
+            parents[target.parent] = None
+    disk.flush_all(parent for parent in parents if parent not in created)
+
+
+def _rank(path: str) -> tuple[int, int]:
+    """Sorts paths into the steps in which they are published."""
+    top, *rest = path.split("/")
+    # image/<driver>/<within>, containers/<ID>/<within>
+    within = rest[1] if len(rest) > 1 else ""
+    return _position(top, _TOP_ORDER), _position(within, _ORDER)
 
 
 def _undo_rank(entry: Entry) -> tuple[int, int]:
     """Sorts files in the reverse of the order in which they are published."""
-    top, *rest = entry.path.split("/")
-    # image/<driver>/<within>, containers/<ID>/<within>
-    within = rest[1] if len(rest) > 1 else ""
-    return -_position(top, _TOP_ORDER), -_position(within, _ORDER)
+    top, within = _rank(entry.path)
+    return -top, -within
 
 
 def _position(name: str, order: tuple[str, ...]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _is_directory(path: Path) -> bool:
+def _is_directory(path: Path | str) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path | str) -> int:
+    """Type and permissions of what stands at `path` itself; 0 if nothing does, or can."""
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return os.lstat(path).st_mode
     except OSError:
-        return False
+        return 0

@@ -46,6 +46,9 @@ class Need:
     def __add__(self, other: Need) -> Need:
         return Need(self.size + other.size, self.files + other.files)
 
+    def __sub__(self, other: Need) -> Need:
+        return Need(self.size - other.size, self.files - other.files)
+
 
 NOTHING = Need(0, 0)
 
@@ -80,18 +83,13 @@ class Space:
     def __init__(self, plan: Plan) -> None:
         self._path = plan.root.path
         self._block = block_size(self._path)
-        self._metadata = self._of_metadata(plan)
-        self._records = {task.v1_id: self._of_record(task) for task in plan.tasks}
-
-    @property
-    def need(self) -> Need:
+        self._records = {task.v1_id: Need(self._of_record(task), 1) for task in plan.tasks}
+        self.need = sum(self._records.values(), self._of_metadata(plan))
         """What is still to be written."""
-        files = self._metadata.files + len(self._records)
-        return Need(self._metadata.size + sum(self._records.values()), files)
 
     def hashed(self, v1_id: str) -> None:
         """A layer is done, its record written if it needed one."""
-        self._records.pop(v1_id, None)
+        self.need -= self._records.pop(v1_id, NOTHING)
 
     def check(self) -> None:
         """Raise StoreError when the file system has less than what is needed."""
