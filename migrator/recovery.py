@@ -60,8 +60,8 @@ _CONVERSION_STATES = {
     ),
     Phase.PUBLISHED: Status(
         "migrated to {target}",
-        "start Docker with the storage driver {target}; `migrator verify` checks it,"
-        " `migrator rollback` takes it back",
+        "start Docker with the storage driver {target}; `migrator verify -s {target}` checks"
+        " it, `migrator rollback` takes it back",
     ),
     Phase.UNDOING: Status(
         "interrupted while the migration to {target} was rolled back",

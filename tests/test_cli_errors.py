@@ -76,7 +76,7 @@ def test_not_root_is_said(store_copy: StoreCopy) -> None:
     root.chmod(0o700)
     program = (
         "import difflib, os, sys; import migrator.cli, migrator.verification\n"
-        "os.setgid(65534); os.setuid(65534); migrator.cli.main(sys.argv[1:])"
+        "os.setgid(65534); os.setuid(65534); sys.exit(migrator.cli.run(sys.argv[1:]))"
     )
     for command in ("plan", "migrate", "checksums", "verify", "rollback", "status"):
         run = subprocess.run(

@@ -31,8 +31,9 @@ class ConversionPlan:
     """What is known before the first layer is read.
 
     `source` is a legacy store's plan, or a content-addressed store, or a
-    sentence that says why there is nothing to do. `layers` are to be built from
-    `driver` for `target`; their content has `size` bytes and comes there by
+    sentence that says why there is nothing to do. The layers `to_build` from
+    `driver` for `target` are v1 IDs, or chainIDs of a content-addressed store,
+    with their sizes; their content has `size` bytes and comes there by
     `way`, for which they `need` about that. `containers` come on top of it,
     whose layers are copied.
     """
@@ -43,12 +44,17 @@ class ConversionPlan:
     source: Plan | Store | str
     problems: tuple[Problem, ...]
     images: int = 0
-    layers: int = 0
+    to_build: tuple[tuple[str, int], ...] = ()
     size: int = 0
     tags: int = 0
     containers: int = 0
     way: Way = Way.COPY
     need: Need = NOTHING
+
+    @property
+    def layers(self) -> int:
+        """How many layers are to be built."""
+        return len(self.to_build)
 
 
 def check_target(target: str) -> None:
@@ -105,7 +111,8 @@ def _of_legacy(root: LegacyRoot, target: str) -> ConversionPlan:
     with RootFiles(root.path) as files:
         if files.names(f"image/{root.driver_name}/imagedb/content/sha256"):
             reason = "has images that Docker >= 1.10 put there, which are not carried over"
-            hint = f"`migrator migrate` in place first, then with --target-driver {target}"
+            hint = "`migrator migrate` in place first, then"
+            hint += f" `migrator migrate --target-driver {target}`"
             problems.append(Problem(Subject.ROOT, f"image/{root.driver_name}", reason, hint))
     layers = [
         (task.v1_id, task.size, Load.estimated(task.size, task.record_size).files)
@@ -118,7 +125,7 @@ def _of_legacy(root: LegacyRoot, target: str) -> ConversionPlan:
         source=plan,
         problems=tuple(problems),
         images=len(plan.images),
-        layers=len(layers),
+        to_build=tuple((name, size) for name, size, _ in layers),
         size=plan.size,
         tags=len(plan.references),
         containers=len(plan.containers),
@@ -150,7 +157,7 @@ def _of_stored(root: LegacyRoot, driver: Driver, target: str) -> ConversionPlan:
         source=store,
         problems=store.problems,
         images=len(store.images),
-        layers=len(layers),
+        to_build=tuple((each.chain, each.size) for each in to_come.images),
         size=sum(size for _, size, _ in layers),
         tags=len(store.references),
         containers=len(to_come.containers),
