@@ -62,8 +62,8 @@ class Conversion:
         rate = f", {self.entries / self.seconds:.0f} a second" if self.seconds else ""
         yield (
             f"  built       {_directories(self.built)} for {self.target}:"
-            f" {count(self.files, 'file')}, {_directories(self.directories)}, {count(self.whiteouts, 'whiteout')}"
-            f" in {self.seconds:.2f} s{rate}"
+            f" {count(self.files, 'file')}, {_directories(self.directories)},"
+            f" {count(self.whiteouts, 'whiteout')} in {self.seconds:.2f} s{rate}"
         )
         yield (
             f"              {quantity(self.linked)} hard-linked, {quantity(self.reflinked)}"
