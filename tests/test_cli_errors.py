@@ -68,7 +68,7 @@ def test_empty_values_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # The current directory, which an empty path would mean, and that of the environment.
-    build(Store(layers=line(1)), tmp_path / "root")
+    build(Store(layers=line(1), tags={}), tmp_path / "root")
     monkeypatch.chdir(tmp_path / "root")
     monkeypatch.setenv("MIGRATOR_GRAPH", "" if "-g" in arguments else str(tmp_path / "root"))
     before = snapshot(tmp_path)
@@ -129,7 +129,9 @@ def test_not_root_is_said(store_copy: StoreCopy) -> None:
 )
 def test_verify_says_what_it_may_not_read(closed: str) -> None:
     with scratch() as directory:
-        built = build(Store(layers=line(1), containers=(Container("web"),)), directory / "root")
+        built = build(
+            Store(layers=line(1), tags={}, containers=(Container("web"),)), directory / "root"
+        )
         migration.migrate(built.root, workers=0)
         for path in (directory, *built.root.rglob("*")):
             path.chmod(path.stat().st_mode | 0o555)

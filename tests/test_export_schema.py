@@ -159,7 +159,7 @@ def nulls(config: dict[str, Any]) -> dict[str, Any]:
 def test_readers_in_go_take_null_and_no_other_type(tmp_path: Path) -> None:
     out = tmp_path / "image"
     with scratch() as directory:
-        root = build(Store(layers=line(1)), directory / "root").root
+        root = build(Store(layers=line(1), tags={"app:1": 0}), directory / "root").root
         assert migrator("export", "-g", root, "-o", out, "-q").returncode == 0
     layout = Layout.read(out)
     ((image_id, manifest),) = layout.manifests.items()

@@ -80,7 +80,9 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 def suggested() -> Iterator[str]:
     """Every command that a text in the program recommends; what is filled in is X."""
     for path in sorted(Path(package.__file__).parent.rglob("*.py")):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
+        if "`migrator" not in (source := path.read_text()):
+            continue
+        nodes = list(ast.walk(ast.parse(source)))
         docs = {ast.get_docstring(n, clean=False) for n in nodes if isinstance(n, _DOCUMENTED)}
         for node in nodes:
             text = ""

@@ -18,13 +18,14 @@ PLURAL_OF_ONE = re.compile(r"\b1 (?!is\b)[a-z]+s\b")
 def single() -> Iterator[Built]:
     """One of everything."""
     with scratch() as directory:
-        yield build(Store(layers=line(1), containers=(Container("web"),)), directory / "root")
+        store = Store(layers=line(1), tags={"app:1": 0}, containers=(Container("web"),))
+        yield build(store, directory / "root")
 
 
 @pytest.fixture
 def several() -> Iterator[Built]:
     with scratch() as directory:
-        yield build(Store(layers=line(3)), directory / "root")
+        yield build(Store(layers=line(3), tags={"b:1": 2, "a:2": 2}), directory / "root")
 
 
 def test_no_plural_of_one(single: Built, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,8 +62,10 @@ def test_plan_tells_every_layer(several: Built, capsys: pytest.CaptureFixture[st
     told = [text for text in capsys.readouterr().out.splitlines() if text not in brief]
     assert sorted(text.split()[1] for text in told) == sorted(v1[:12] for v1 in several.v1_ids)
     assert all(re.fullmatch(r"  hash [0-9a-f]{12} \d+ bytes? with(out)? record.*", t) for t in told)
-    (top,) = (text for text in told if several.v1_ids[-1][:12] in text)
-    assert top.partition(" record ")[2]
+    named = [text for text in told if "record " in text]
+    assert len(named) == 1
+    assert several.v1_ids[-1][:12] in named[0]
+    assert named[0].endswith(" record a:2 b:1")
 
 
 @pytest.mark.parametrize("migrated", [False, True])
