@@ -62,7 +62,7 @@ def _or_null(check: _Check) -> _Check:
 
 
 def _needed(check: _Check) -> _Check:
-    """What readers cannot do without: an image without its diffIDs is none."""
+    """What readers cannot do without, so that null is as bad as another type."""
 
     def strict(value: Any, where: str) -> Iterator[Fault]:
         for fault in check(value, where):
@@ -122,9 +122,9 @@ _IMAGE = _object(
     ("architecture", "os", "rootfs"),
     created=_TEXT,
     author=_TEXT,
-    architecture=_TEXT,
+    architecture=_needed(_TEXT),
     variant=_TEXT,
-    os=_TEXT,
+    os=_needed(_TEXT),
     os__version=_TEXT,
     os__features=_TEXTS,
     config=_object(
