@@ -173,8 +173,10 @@ def test_readers_in_go_take_null_and_no_other_type(tmp_path: Path) -> None:
         image = f"{out}:{name}"
         unpack = subprocess.run(["umoci", "unpack", "--image", image, bundle], capture_output=True)
         assert unpack.returncode == code, unpack.stderr
-    inspect = ["skopeo", "inspect", "--config", f"oci:{out}:null"]
-    subprocess.run(inspect, check=True, capture_output=True)
+        # Without --raw skopeo decodes the config itself.
+        if name == "null":
+            inspect = ["skopeo", "inspect", "--config", f"oci:{image}"]
+            subprocess.run(inspect, check=True, capture_output=True)
 
 
 def put(out: Path, name: str, manifest: dict[str, Any], config: bytes) -> None:
