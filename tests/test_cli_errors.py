@@ -110,7 +110,7 @@ def test_driver_that_cannot_be_read(store_copy: StoreCopy) -> None:
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line without root's rights."""
     program = (
-        "import difflib, os, sys; import migrator.cli, migrator.verification\n"
+        "import difflib, encodings.ascii, os, sys; import migrator.cli, migrator.verification\n"
         "os.setgid(65534); os.setuid(65534); sys.exit(migrator.cli.run(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, *map(str, arguments)]
@@ -133,7 +133,7 @@ def test_verify_says_what_it_may_not_read(closed: str) -> None:
             Store(layers=line(1), tags={}, containers=(Container("web"),)), directory / "root"
         )
         migration.migrate(built.root, workers=0)
-        for path in (directory, *built.root.rglob("*")):
+        for path in (directory, built.root, *built.root.rglob("*")):
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode | 0o555)
         (built.root / closed).chmod(0o700)
