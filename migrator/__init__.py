@@ -3,12 +3,18 @@
 `plan` looks, `migrate` does it, `verify` checks a migrated data root; see the README.
 """
 
-from migrator.errors import MigratorError, Problem
-from migrator.migration import migrate
-from migrator.planning import Plan, plan
-from migrator.report.summary import Summary
-from migrator.verification import VerificationReport, verify
-from migrator.version import __version__
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrator.errors import MigratorError, Problem
+    from migrator.migration import migrate
+    from migrator.planning import Plan, plan
+    from migrator.report.summary import Summary
+    from migrator.verification import VerificationReport, verify
+    from migrator.version import __version__
 
 __all__ = [
     "MigratorError",
@@ -21,3 +27,28 @@ __all__ = [
     "plan",
     "verify",
 ]
+
+# Imported when asked for: the program's entry has to look after signals before that.
+_HOMES = {
+    "MigratorError": "errors",
+    "Plan": "planning",
+    "Problem": "errors",
+    "Summary": "report.summary",
+    "VerificationReport": "verification",
+    "__version__": "version",
+    "migrate": "migration",
+    "plan": "planning",
+    "verify": "verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from migrator.errors import PermissionDenied, StoreError
+from migrator.errors import AS_ROOT, PermissionDenied, StoreError
 from migrator.host import file_system_type
 from migrator.layer.descent import Descent
 
@@ -220,7 +220,5 @@ def _failure(name: str, path: Path, error: OSError) -> StoreError | PermissionDe
             hint="free some space and run the same command again; it goes on where it stopped",
         )
     if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
-        return PermissionDenied(
-            f"{name} is not permitted", subject=str(path), hint="run it as root (sudo)"
-        )
+        return PermissionDenied(f"{name} is not permitted", subject=str(path), hint=AS_ROOT)
     return StoreError(f"{name} failed ({error.strerror or error})", subject=str(path))

@@ -4,12 +4,21 @@ An error is raised where it is found, in the words of the thing that is wrong,
 and turned into a message in one place (`migrator.cli`). A *problem* is what
 becomes of an error that concerns one layer, image, tag or container: it is
 collected, the rest goes on, and the run ends with `ExitCode.PARTIAL`.
+
+A hint that recommends another command has it in backquotes, without the options
+that say where: `migrator verify`. The command line adds them when it shows it.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+AS_ROOT = "run it as root, e.g. with sudo"
+"""The hint for what the kernel refuses to others."""
+
+_MOST_DETAILS = 20
 
 
 class ExitCode(enum.IntEnum):
@@ -26,19 +35,31 @@ class MigratorError(Exception):
     """Anything that migrator reports instead of a traceback.
 
     `subject` names the layer, image, container or file concerned; `hint` says
-    what the user can do. Both may be empty.
+    what the user can do; `details` are things that the message is about, if
+    there are several. All may be empty.
     """
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, *, subject: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, subject: str = "", hint: str = "", details: Iterable[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.subject = subject
         self.hint = hint
+        self.details = tuple(details)
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.message}" if self.subject else self.message
+        what, *details = self.lines()
+        return f"{what}: {'; '.join(details)}" if details else what
+
+    def lines(self) -> list[str]:
+        """What happened, then the first details, one each, and how many more there are."""
+        what = f"{self.subject}: {self.message}" if self.subject else self.message
+        more = len(self.details) - _MOST_DETAILS
+        rest = [f"and {more} more"] if more > 0 else []
+        return [what, *self.details[:_MOST_DETAILS], *rest]
 
 
 class UsageError(MigratorError):
@@ -77,6 +98,10 @@ class RecordError(LayerError):
 
 class StoreError(MigratorError):
     """The new store could not be written, or what is there contradicts it."""
+
+
+class ReportError(StoreError):
+    """The report cannot be written."""
 
 
 class Interrupted(MigratorError):

@@ -12,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from migrator.errors import FormatError, MigratorError, PermissionDenied
+from migrator.errors import AS_ROOT, FormatError, MigratorError, PermissionDenied
 from migrator.text import shown
 
 MAX_JSON = 4 << 20
@@ -109,6 +109,12 @@ def list_directory(path: Path) -> list[tuple[str, bool]]:
         os.close(fd)
 
 
+def refuse_closed(path: Path) -> None:
+    """Raise PermissionDenied when only root may go into the directory `path`, if there is one."""
+    if is_directory(path) and not os.access(path, os.X_OK):
+        raise PermissionDenied("may be read by root only", subject=shown(str(path)), hint=AS_ROOT)
+
+
 def _mode(path: Path) -> int:
     """Type and permissions of what stands at `path` itself; 0 if nothing does, or can."""
     try:
@@ -123,6 +129,5 @@ def refusal(error: OSError, path: Path) -> MigratorError:
     """The error to raise when the kernel refused to read `path`."""
     subject = shown(str(path))
     if isinstance(error, PermissionError) and os.geteuid() != 0:
-        hint = "run it as root, e.g. with sudo"
-        return PermissionDenied("may be read by root only", subject=subject, hint=hint)
+        return PermissionDenied("may be read by root only", subject=subject, hint=AS_ROOT)
     return FormatError(f"cannot be read ({error.strerror})", subject=subject)

@@ -50,7 +50,7 @@ def migrate(
     with timings.phase("read"):
         progress.phase("reading")
         root = open_root(Path(data_root), driver, storage_opts, work_dir)
-        refuse_daemon(root.path)
+        refuse_daemon(root.path, "stop the daemon first; `migrator checksums` may run beside it")
     summary = Summary(
         "migrate",
         str(root.path),
@@ -105,12 +105,12 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
     summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
 
 
-def refuse_daemon(data_root: Path) -> None:
+def refuse_daemon(data_root: Path, hint: str = "stop the daemon first") -> None:
     """Raise DaemonRunning when a Docker daemon uses this data root."""
     evidence = find_daemon(data_root)
     if evidence is not None:
         raise DaemonRunning(
             f"a Docker daemon uses it: {evidence}",
             subject=str(data_root),
-            hint="stop the daemon first; `migrator checksums` may run beside it",
+            hint=hint,
         )

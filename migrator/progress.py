@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import orjson
 from tqdm import tqdm
 
-from migrator.text import printable
+from migrator.text import count, printable
 
 # Seconds between two lines (or two JSON progress events).
 _INTERVAL = 5.0
@@ -152,7 +152,7 @@ class PlainProgress(Progress):
         rate = self._size_done / (now - self._begun)
         left = max(self._size - self._size_done, 0) / rate if rate > 0 else 0
         self.note(
-            f"{self._what}: {self._layers_done} of {self._layers} layers,"
+            f"{self._what}: {self._layers_done} of {count(self._layers, 'layer')},"
             f" {self._size_done / 1e6:.0f} of {max(self._size, self._size_done) / 1e6:.0f} MB,"
             f" {rate / 1e6:.0f} MB/s, about {left:.0f} s left,"
             f" working on {' '.join(layer[:12] for layer in self._active)}"

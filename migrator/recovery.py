@@ -14,6 +14,7 @@ from migrator.migration import refuse_daemon
 from migrator.planning import Plan, make_plan
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
+from migrator.text import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ _CONVERSION_STATES = {
     ),
     Phase.PUBLISHED: Status(
         "migrated to {target}",
-        "start Docker with the storage driver {target}; `migrator verify` checks it,"
-        " `migrator rollback` takes it back",
+        "start Docker with the storage driver {target}; `migrator verify -s {target}` checks"
+        " it, `migrator rollback` takes it back",
     ),
     Phase.UNDOING: Status(
         "interrupted while the migration to {target} was rolled back",
@@ -112,8 +113,8 @@ def _joined(states: Sequence[StateDirectory]) -> Status:
 
 def _news(plan: Plan) -> str:
     """What there is beside what was migrated, in words."""
-    counts = ((len(plan.tasks), "images"), (len(plan.containers), "containers"))
-    new = " and ".join(f"{count} {what}" for count, what in counts if count)
+    counts = ((len(plan.tasks), "image"), (len(plan.containers), "container"))
+    new = " and ".join(count(number, what) for number, what in counts if number)
     return f"{new or 'some names'} not migrated yet"
 
 

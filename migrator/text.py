@@ -5,13 +5,20 @@ from __future__ import annotations
 _LONGEST = 300
 
 
-def quantity(count: float) -> str:
+def quantity(amount: float) -> str:
     """A number of bytes in decimal units, as disk sizes are given: `2.0 GB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    if amount < 1000:
+        return count(round(amount), "byte")
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 1000:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """A number of things: `1 layer`, `2 layers`; `plural` is for what takes no plain s."""
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def printable(text: str) -> str:

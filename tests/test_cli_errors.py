@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from legacy_fixtures.build import Container, Store, build, line
+from migrator import cli, migration
 from tests.command import dump, migrator, snapshot
+from tests.crash.scenarios import scratch
 
 StoreCopy = Callable[[str], Path]
 
@@ -43,6 +46,39 @@ def test_wrong_usage() -> None:
     refused(migrator("plan", env={"MIGRATOR_WORKERS": "many"}), 2, "workers")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["plan", "-g", ""], "-g, --graph"),
+        (["status", "--graph="], "-g, --graph"),
+        (["rollback", "-s", ""], "-s, --storage-driver"),
+        (["migrate", "--work-dir", ""], "--work-dir"),
+        (["verify", "--report", ""], "--report"),
+        (["migrate", "--target-driver", ""], "--target-driver"),
+        (["plan", "--storage-opt", ""], "--storage-opt"),
+        (["export", "-o", ""], "-o, --output"),
+        (["export", "-o", "out", ""], "IMAGE"),
+    ],
+)
+def test_empty_values_are_refused(
+    arguments: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The current directory, which an empty path would mean, and that of the environment.
+    build(Store(layers=line(1), tags={}), tmp_path / "root")
+    monkeypatch.chdir(tmp_path / "root")
+    monkeypatch.setenv("MIGRATOR_GRAPH", "" if "-g" in arguments else str(tmp_path / "root"))
+    before = snapshot(tmp_path)
+    assert cli.run(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"migrator: {named} is empty\n")
+    assert snapshot(tmp_path) == before
+
+
 def test_version_and_help_name_every_command() -> None:
     assert migrator("--version").stdout.startswith("migrator ")
     shown = migrator("--help").stdout
@@ -71,21 +107,39 @@ def test_driver_that_cannot_be_read(store_copy: StoreCopy) -> None:
     refused(migrator("migrate", "-g", root), 1, "zfs", "overlay")
 
 
+def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line without root's rights."""
+    program = (
+        "import difflib, encodings.ascii, os, sys; import migrator.cli, migrator.verification\n"
+        "os.setgid(65534); os.setuid(65534); sys.exit(migrator.cli.run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def test_not_root_is_said(store_copy: StoreCopy) -> None:
     root = store_copy("docker-1.9.1-overlay")
     root.chmod(0o700)
-    program = (
-        "import difflib, os, sys; import migrator.cli, migrator.verification\n"
-        "os.setgid(65534); os.setuid(65534); migrator.cli.main(sys.argv[1:])"
-    )
     for command in ("plan", "migrate", "checksums", "verify", "rollback", "status"):
-        run = subprocess.run(
-            [sys.executable, "-c", program, command, "-g", root],
-            capture_output=True,
-            text=True,
-            check=False,
+        refused(as_nobody(command, "-g", root), 1, "run it as root, e.g. with sudo")
+
+
+@pytest.mark.parametrize(
+    "closed", ["image", "image/overlay/imagedb/content/sha256", "containers", "overlay"]
+)
+def test_verify_says_what_it_may_not_read(closed: str) -> None:
+    with scratch() as directory:
+        built = build(
+            Store(layers=line(1), tags={}, containers=(Container("web"),)), directory / "root"
         )
-        refused(run, 1, "as root")
+        migration.migrate(built.root, workers=0)
+        for path in (directory, built.root, *built.root.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | 0o555)
+        (built.root / closed).chmod(0o700)
+        run = as_nobody("verify", "-g", built.root, "--progress", "none")
+        refused(run, 1, f"{built.root / closed}", "run it as root, e.g. with sudo")
+        assert run.stdout == ""
 
 
 def test_running_daemon_stops_migrate_only(store_copy: StoreCopy) -> None:
@@ -99,6 +153,9 @@ def test_running_daemon_stops_migrate_only(store_copy: StoreCopy) -> None:
         assert not (root / ".migrator").exists()
         assert migrator("plan", "-g", root).returncode == 0
         assert migrator("checksums", "-g", root, "-q").returncode == 0
+        stopped = migrator("rollback", "-g", root)
+        refused(stopped, 1, "daemon", "stop the daemon first")
+        assert "checksums" not in stopped.stderr
     assert migrator("migrate", "-g", root, "-q").returncode == 0
 
 

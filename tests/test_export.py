@@ -37,8 +37,8 @@ def test_all_images_of_a_store_that_nobody_may_write_to(
     expected = golden(name)
     with read_only(store(name), tmp_path / "root") as root:
         run = export(root, tmp_path / "out")
-    assert run.returncode == 3, run.stderr
-    assert "config.Env is null, not a list" in run.stdout
+    assert run.returncode == 0, run.stderr
+    assert "config.Env is null, not a list" in run.stdout.partition("Worth knowing")[2]
 
     layout = Layout.read(tmp_path / "out")
     assert {image_id.removeprefix("sha256:") for image_id in layout.manifests} == set(
@@ -92,7 +92,7 @@ def test_a_migrated_store_gives_the_same(
     # Only what Docker >= 1.10 reads counts then.
     shutil.rmtree(root / "graph")
     before = snapshot(root)
-    assert export(root, tmp_path / "migrated").returncode == 3
+    assert export(root, tmp_path / "migrated").returncode == 0
     assert snapshot(root) == before
     export(store(name), tmp_path / "legacy")
     assert contents(tmp_path / "migrated") == contents(tmp_path / "legacy")

@@ -90,7 +90,7 @@ def test_stops_at_once_and_goes_on(
 
     assert code == 4
     assert output.lstrip("\n").startswith("migrator: ")
-    assert "run the same command again to go on, or `migrator rollback`" in output
+    assert f"run the same command again to go on, or `migrator rollback -g {built.root}`" in output
     assert "Traceback" not in output
     copy(built.root, undone := built.root.with_name("undone"))
     recovery.rollback(undone)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from migrator.text import printable, quantity, shown
+from migrator.text import count, printable, quantity, shown
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_very_long_names_are_cut() -> None:
 )
 def test_quantity(count: float, expected: str) -> None:
     assert quantity(count) == expected
+
+
+def test_one_and_many() -> None:
+    assert [count(n, "layer") for n in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]
+    assert count(1, "directory", "directories") == "1 directory"
+    assert count(2, "directory", "directories") == "2 directories"
+    assert (quantity(1), quantity(2)) == ("1 byte", "2 bytes")

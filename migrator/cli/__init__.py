@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import click
 
 from migrator.cli.checksums import checksums
 from migrator.cli.export import export
-from migrator.cli.failures import interrupted, on_signal, tell
+from migrator.cli.failures import interrupted, interruptible, tell
 from migrator.cli.migrate import migrate
 from migrator.cli.plan import plan
 from migrator.cli.rollback import rollback
@@ -38,17 +36,12 @@ for _command in (plan, migrate, checksums, export, verify, status, rollback):
     commands.add_command(_command)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its code."""
-    sys.exit(run(arguments))
-
-
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    signal.signal(signal.SIGTERM, on_signal)
     try:
-        code = commands.main(arguments, prog_name="migrator", standalone_mode=False)
-        return int(code or ExitCode.OK)
+        with interruptible():
+            code = commands.main(arguments, prog_name="migrator", standalone_mode=False)
+            return int(code or ExitCode.OK)
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from migrator import checksumming
-from migrator.cli.options import Work, option, work_options
+from migrator.cli.options import option, work_options
 from migrator.cli.output import finish
+from migrator.cli.place import Work
+from migrator.errors import ExitCode
+from migrator.progress import print_event
+from migrator.report.document import head
+from migrator.report.writing import write_report
+from migrator.text import count
 
 
 @click.command()
@@ -21,9 +29,7 @@ def checksums(work: Work, undo: bool) -> int:
     """
     if undo:
         removed = checksumming.undo(work.graph, work.storage_driver, storage_opts=work.storage_opts)
-        if not work.quiet:
-            click.echo(f"Removed the helper files of {removed} layers")
-        return 0
+        return _finish_undo(removed, work)
     summary = checksumming.checksums(
         work.graph,
         work.storage_driver,
@@ -33,3 +39,18 @@ def checksums(work: Work, undo: bool) -> int:
         progress=work.progress(),
     )
     return finish(summary, work)
+
+
+def _finish_undo(removed: int, work: Work) -> int:
+    document = {
+        **head("checksums", work.graph.absolute()),
+        "exit_code": int(ExitCode.OK),
+        "layers_undone": removed,
+    }
+    if work.report is not None:
+        write_report(work.report, document)
+    if work.tells_json:
+        print_event(sys.stderr, "summary", **document)
+    elif not work.quiet:
+        click.echo(f"Removed the helper files of {count(removed, 'layer')}")
+    return ExitCode.OK

@@ -6,13 +6,15 @@ import sys
 
 import click
 
-from migrator.cli.options import Work, option, work_options
+from migrator.cli.options import option, work_options
+from migrator.cli.place import Work
 from migrator.errors import UsageError
 from migrator.export import FORMATS, STDOUT, ExportSummary
 from migrator.export import export as export_images
 from migrator.export.compression import Algorithm
 from migrator.progress import print_event
 from migrator.report.writing import write_report
+from migrator.text import count
 
 
 @click.command()
@@ -84,6 +86,7 @@ def export(
 
 def _finish(summary: ExportSummary, work: Work, *, on_stderr: bool) -> int:
     """Print the closing summary, write the report, and give the exit code."""
+    summary.problems = work.completed_all(summary.problems)
     document = summary.as_json()
     if work.report is not None:
         write_report(work.report, document)
@@ -94,8 +97,9 @@ def _finish(summary: ExportSummary, work: Work, *, on_stderr: bool) -> int:
     if work.verbose:
         for layer in summary.layers:
             hashed = layer.hashed
+            size = count(hashed.digest.tar_bytes, "byte")
             click.echo(
-                f"{hashed.v1_id[-64:][:12]} {layer.diff_id} {hashed.digest.tar_bytes} bytes"
+                f"{hashed.v1_id[-64:][:12]} {layer.diff_id} {size}"
                 f" {hashed.seconds:.3f} s worker {layer.worker} {hashed.method}",
                 err=on_stderr,
             )

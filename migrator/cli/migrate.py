@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from migrator import migration
-from migrator.cli.options import Work, option, work_options
+from migrator.cli.options import option, work_options
 from migrator.cli.output import finish
+from migrator.cli.place import Work
 
 target_option = option(
     "--target-driver",

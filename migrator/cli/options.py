@@ -4,107 +4,88 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from migrator.cli.failures import interrupted, tell
+from migrator.cli.failures import fail, interrupted
+from migrator.cli.place import DEFAULT_DRIVER, DEFAULT_GRAPH, Place, Work
 from migrator.errors import MigratorError, UsageError
-from migrator.progress import Progress, make_progress
 from migrator.report.writing import check_writable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which data root a command is about."""
-
-    graph: Path
-    storage_driver: str
-    storage_opts: tuple[str, ...]
-    work_dir: Path | None
-    quiet: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Work(Place):
-    """The same, and how to work on it."""
-
-    workers: int | None
-    progress_way: str
-    report: Path | None
-    verbose: bool
-
-    @property
-    def tells_json(self) -> bool:
-        """Whether all that is said on standard error is to be JSON lines."""
-        return self.progress_way == "json"
-
-    def progress(self) -> Progress:
-        """What `--progress` and `--quiet` ask for."""
-        return make_progress("none" if self.quiet else self.progress_way)
-
-
 def place_options(command: Command) -> Command:
     """Give a command the options that say where, handed to it as one `Place`."""
-
-    def gather(
-        graph: str,
-        storage_driver: str,
-        storage_opt: tuple[str, ...],
-        work_dir: Path | None,
-        quiet: bool,
-        **others: Any,
-    ) -> Any:
-        _check_storage_opts(storage_opt)
-        return command(Place(Path(graph), storage_driver, storage_opt, work_dir, quiet), **others)
-
-    return _with_options(gather, command, _PLACE)
+    return _with_options(command, _PLACE, lambda values: Place(**_place(values)))
 
 
 def work_options(command: Command) -> Command:
     """Give a command all common options, handed to it as one `Work`."""
+    return _with_options(command, (*_PLACE, *_WORK), _work)
 
-    def gather(
-        graph: str,
-        storage_driver: str,
-        storage_opt: tuple[str, ...],
-        work_dir: Path | None,
-        quiet: bool,
-        workers: int | None,
-        progress: str,
-        report: str | None,
-        verbose: bool,
-        **others: Any,
-    ) -> Any:
-        target = Path(report) if report else None
-        place = (Path(graph), storage_driver, storage_opt, work_dir, quiet)
-        work = Work(*place, workers, progress, target, verbose)
+
+def _place(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the fields of a `Place` out of the options' values."""
+    work_dir = values.pop("work_dir")
+    return {
+        "command": click.get_current_context().info_name,
+        "graph": Path(values.pop("graph")),
+        "storage_driver": values.pop("storage_driver"),
+        "storage_opts": values.pop("storage_opt"),
+        "work_dir": Path(work_dir) if work_dir else None,
+        "quiet": values.pop("quiet"),
+    }
+
+
+def _work(values: dict[str, Any]) -> Work:
+    report = values.pop("report")
+    return Work(
+        **_place(values),
+        workers=values.pop("workers"),
+        progress_way=values.pop("progress"),
+        report_path=Path(report) if report else None,
+        verbose=values.pop("verbose"),
+    )
+
+
+def _with_options(
+    command: Command,
+    options: tuple[Callable[..., Any], ...],
+    gathered: Callable[[dict[str, Any]], Place],
+) -> Command:
+    """Give a command these options; an error that it raises is told, and in its report."""
+
+    def run(**values: Any) -> Any:
+        place = gathered(values)
         try:
-            _check_storage_opts(storage_opt)
-            if target is not None:
+            _refuse_empty(click.get_current_context())
+            _check_storage_opts(place.storage_opts)
+            if place.report is not None:
                 # Not only after hours of work.
-                check_writable(target)
-            return command(work, **others)
+                check_writable(place.report)
+            return command(place, **values)
         except KeyboardInterrupt:
             error: MigratorError = interrupted()
         except MigratorError as raised:
             error = raised
-        return tell(error, as_json=work.tells_json)
+        return fail(error, place)
 
-    return _with_options(gather, command, (*_PLACE, *_WORK))
-
-
-def _with_options(
-    gather: Callable[..., Any], command: Command, options: tuple[Callable[..., Any], ...]
-) -> Command:
-    functools.update_wrapper(gather, command)
+    functools.update_wrapper(run, command)
     for add in reversed(options):
-        gather = add(gather)
-    return gather  # type: ignore[return-value]
+        run = add(run)
+    return run  # type: ignore[return-value]
+
+
+def _refuse_empty(context: click.Context) -> None:
+    """Raise UsageError for a value that is empty, as that of an unset shell variable is."""
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            name = ", ".join(parameter.opts) if parameter.param_type_name == "option" else "IMAGE"
+            raise UsageError(f"{name} is empty", hint="is a variable of the shell not set?")
 
 
 def _check_storage_opts(options: tuple[str, ...]) -> None:
@@ -125,7 +106,7 @@ _PLACE = (
         "-g",
         "--graph",
         metavar="DIR",
-        default="/var/lib/docker",
+        default=DEFAULT_GRAPH,
         show_default=True,
         help="Docker's data root.",
     ),
@@ -133,7 +114,7 @@ _PLACE = (
         "-s",
         "--storage-driver",
         metavar="NAME",
-        default="auto",
+        default=DEFAULT_DRIVER,
         show_default=True,
         help="The storage driver whose store is meant.",
     ),
@@ -145,7 +126,6 @@ _PLACE = (
     ),
     option(
         "--work-dir",
-        type=click.Path(path_type=Path),
         metavar="DIR",
         help="Where large temporary files go, if the storage driver needs any.",
     ),

@@ -8,11 +8,12 @@ from typing import Any
 import click
 import orjson
 
-from migrator.cli.options import Work
+from migrator.cli.place import Work
 from migrator.progress import print_event
 from migrator.report.problems import problem_lines
 from migrator.report.summary import Summary
 from migrator.report.writing import write_report
+from migrator.text import count
 
 
 def finish(summary: Summary, work: Work) -> int:
@@ -20,6 +21,7 @@ def finish(summary: Summary, work: Work) -> int:
 
     With `--progress json` the summary is the last event, the report without its layers.
     """
+    summary.problems = work.completed_all(summary.problems)
     document = summary.as_json()
     if work.report is not None:
         write_report(work.report, document)
@@ -30,7 +32,7 @@ def finish(summary: Summary, work: Work) -> int:
     if work.verbose:
         for row in summary.layers:
             click.echo(
-                f"{row.v1_id[:12]} {row.diff_id} {row.tar_bytes} bytes {row.seconds:.3f} s"
+                f"{row.v1_id[:12]} {row.diff_id} {count(row.tar_bytes, 'byte')} {row.seconds:.3f} s"
                 f" worker {row.worker} {'kept' if row.kept else row.method}"
             )
     lines = problem_lines(summary.problems) if work.quiet else summary.lines()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from migrator import recovery
-from migrator.cli.options import Place, option, place_options
+from migrator.cli.options import option, place_options
+from migrator.cli.place import Place
+from migrator.text import printable
 
 
 @click.command()
@@ -21,5 +23,5 @@ def rollback(place: Place, force: bool) -> int:
         place.graph, place.storage_driver, storage_opts=place.storage_opts, force=force
     )
     if not place.quiet:
-        click.echo(outcome)
+        click.echo(printable(place.completed(outcome)))
     return 0

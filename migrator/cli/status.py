@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from migrator import recovery
-from migrator.cli.options import Place, option, place_options
+from migrator.cli.options import option, place_options
 from migrator.cli.output import print_json
+from migrator.cli.place import Place
+from migrator.report.document import head
 from migrator.text import printable
 
 
@@ -16,9 +18,11 @@ from migrator.text import printable
 def status(place: Place, as_json: bool) -> int:
     """Say what state the data root is in, and what the next step would be."""
     found = recovery.status(place.graph, place.storage_driver, storage_opts=place.storage_opts)
+    next_step = place.completed(found.next_step)
     if as_json:
-        print_json(found.as_json())
+        document = {**head(place.command, place.graph.absolute()), **found.as_json()}
+        print_json({**document, "next_step": next_step})
     else:
         click.echo(printable(f"{place.graph}: {found.state}"))
-        click.echo(f"next: {found.next_step}")
+        click.echo(f"next: {printable(next_step)}")
     return 0

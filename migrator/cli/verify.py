@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from migrator import verification
-from migrator.cli.options import Work, option, work_options
+from migrator.cli.options import option, work_options
 from migrator.cli.output import print_json
+from migrator.cli.place import Work
 from migrator.report.writing import write_report
 
 

@@ -37,8 +37,9 @@ class ConversionPlan:
     What is to come has two parts: `legacy` is the plan for the images of Docker
     <= 1.9 that no store has yet, `stored` the content-addressed store of
     `driver`. There may be one of them or both; `nothing_to_do` says why neither
-    has anything that `target` lacks. `layers` are to be built from `driver` for
-    `target`; their content has `size` bytes and comes there by `way`, for which
+    has anything that `target` lacks. The layers `to_build` from `driver` for
+    `target` are v1 IDs, or chainIDs of a content-addressed store, with their
+    sizes; their content has `size` bytes and comes there by `way`, for which
     they `need` about that. `containers` come on top of it, whose layers are
     copied. `state` is where a run keeps what it does.
     """
@@ -52,7 +53,7 @@ class ConversionPlan:
     nothing_to_do: str | None = None
     problems: tuple[Problem, ...] = ()
     images: int = 0
-    layers: int = 0
+    to_build: tuple[tuple[str, int], ...] = ()
     size: int = 0
     tags: int = 0
     containers: int = 0
@@ -63,6 +64,11 @@ class ConversionPlan:
     def source(self) -> Driver:
         """The storage driver that the layers come from."""
         return drivers.get(self.driver, self.root.path, self.root.storage_opts, self.root.work_dir)
+
+    @property
+    def layers(self) -> int:
+        """How many layers are to be built."""
+        return len(self.to_build)
 
 
 def check_target(target: str) -> None:
@@ -180,7 +186,10 @@ def _plan(
         nothing_to_do=nothing_new_in(problems) if nothing_new else None,
         problems=tuple(problems),
         images=len(legacy.tasks if legacy else ()) + len(images),
-        layers=len(layers),
+        to_build=(
+            *((task.v1_id, task.size) for task in (legacy.tasks if legacy else ())),
+            *((each.chain, each.size) for each in (to_come.images if to_come else ())),
+        ),
         size=sum(size for _, size, _ in layers),
         tags=len(legacy.references if legacy else ()) + len(names),
         containers=len(legacy.containers if legacy else ())

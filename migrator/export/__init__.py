@@ -199,7 +199,8 @@ def _export(
             if not images:
                 return
             if summary.layout == OCI:
-                summary.rejected = _rejected(images)
+                summary.rejected, news = _invalid(images)
+                summary.problems += news
             writer.finish(images)
             if target is not None:
                 target.publish(aside if summary.layout == OCI else aside / _ARCHIVE)
@@ -235,14 +236,24 @@ def _archive(
         yield DockerArchive(file, path, blobs, compression)
 
 
-def _rejected(images: Iterable[Image]) -> list[Problem]:
-    """The configs that OCI's schema rejects: they cannot be changed, the ID is their digest."""
-    problems = []
+def _invalid(images: Iterable[Image]) -> tuple[list[Problem], list[Problem]]:
+    """The configs that OCI's schema rejects: those that readers refuse, too, and the others.
+
+    They cannot be changed, the ID is their digest.
+    """
+    refused: list[Problem] = []
+    taken: list[Problem] = []
     for image in images:
         faults = faults_of(image.config)
         if faults:
             more = f" and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
-            reason = "; ".join(faults[:_FAULTS]) + more
+            # Those that matter first: not all are named.
+            faults.sort(key=lambda fault: not fault.refused)
+            reason = "; ".join(map(str, faults[:_FAULTS])) + more
             name = ", ".join(image.names) or image.image_id
-            problems.append(Problem(Subject.IMAGE, name, reason, fatal=False))
-    return problems
+            if faults[0].refused:
+                refused.append(Problem(Subject.IMAGE, name, reason, fatal=False))
+            else:
+                reason += "; OCI's schema has it otherwise, readers take it"
+                taken.append(Problem(Subject.IMAGE, name, reason, fatal=False))
+    return refused, taken

@@ -61,7 +61,7 @@ class Selection:
         if similar:
             hint = f"there is: {', '.join(list(similar)[:_SHOWN])}"
         else:
-            hint = "`migrator export` without a name takes all images"
+            hint = "without a name all images are exported"
         what = ", ".join(shown(name) for name in self.unknown)
         raise UsageError(f"no such image: {what}", hint=hint)
 

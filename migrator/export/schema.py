@@ -1,19 +1,33 @@
 """Whether an image config is what OCI says it has to be.
 
 The rules are those of the OCI image-spec's `schema/config-schema.json` (1.1); the
-format of times is not looked at.
+format of times is not looked at. Readers are written in Go, whose encoding/json
+takes null for a value of any type and leaves that empty; another type is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import FormatError
 from migrator.verification.files import json_value
 
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What OCI's schema has against a config; `refused` is whether readers have it, too."""
+
+    text: str
+    refused: bool = True
+
+    def __str__(self) -> str:
+        return self.text
+
+
 # Yields what is wrong with a value; the second argument is where it stands.
-_Check = Callable[[Any, str], Iterator[str]]
+_Check = Callable[[Any, str], Iterator[Fault]]
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -26,18 +40,19 @@ _KINDS: dict[type, str] = {
 }
 
 
-def faults_of(config: bytes) -> list[str]:
+def faults_of(config: bytes) -> list[Fault]:
     """What OCI's schema has against a config, `config.Cmd is a string, not a list`, say."""
     try:
         return list(_IMAGE(json_value(config), ""))
     except FormatError as error:
-        return [f"it {error.message}"]
+        return [Fault(f"it {error.message}")]
 
 
 def _kind(kind: type) -> _Check:
-    def check(value: Any, where: str) -> Iterator[str]:
+    def check(value: Any, where: str) -> Iterator[Fault]:
         if type(value) is not kind:
-            yield f"{where or 'it'} is {_KINDS[type(value)]}, not {_KINDS[kind]}"
+            text = f"{where or 'it'} is {_KINDS[type(value)]}, not {_KINDS[kind]}"
+            yield Fault(text, refused=value is not None)
 
     return check
 
@@ -46,8 +61,18 @@ def _or_null(check: _Check) -> _Check:
     return lambda value, where: iter(()) if value is None else check(value, where)
 
 
+def _needed(check: _Check) -> _Check:
+    """What readers cannot do without, so that null is as bad as another type."""
+
+    def strict(value: Any, where: str) -> Iterator[Fault]:
+        for fault in check(value, where):
+            yield Fault(fault.text)
+
+    return strict
+
+
 def _list_of(item: _Check) -> _Check:
-    def check(value: Any, where: str) -> Iterator[str]:
+    def check(value: Any, where: str) -> Iterator[Fault]:
         yield from _LIST(value, where)
         if isinstance(value, list):
             for number, each in enumerate(value):
@@ -57,7 +82,7 @@ def _list_of(item: _Check) -> _Check:
 
 
 def _map_of(item: _Check) -> _Check:
-    def check(value: Any, where: str) -> Iterator[str]:
+    def check(value: Any, where: str) -> Iterator[Fault]:
         yield from _OBJECT(value, where)
         if isinstance(value, dict):
             for key, each in value.items():
@@ -71,13 +96,13 @@ def _map_of(item: _Check) -> _Check:
 def _object(required: tuple[str, ...] = (), **members: _Check) -> _Check:
     named = {name.replace("__", "."): check for name, check in members.items()}
 
-    def check(value: Any, where: str) -> Iterator[str]:
+    def check(value: Any, where: str) -> Iterator[Fault]:
         yield from _OBJECT(value, where)
         if isinstance(value, dict):
             below = f"{where}." if where else ""
             for name in required:
                 if name not in value:
-                    yield f"{below}{name} is missing"
+                    yield Fault(f"{below}{name} is missing")
             for name, member in named.items():
                 if name in value:
                     yield from member(value[name], below + name)
@@ -85,9 +110,9 @@ def _object(required: tuple[str, ...] = (), **members: _Check) -> _Check:
     return check
 
 
-def _layers(value: Any, where: str) -> Iterator[str]:
+def _layers(value: Any, where: str) -> Iterator[Fault]:
     if value != "layers":
-        yield f"{where} is not 'layers'"
+        yield Fault(f"{where} is not 'layers'")
 
 
 _LIST, _OBJECT, _TEXT, _FLAG = _kind(list), _kind(dict), _kind(str), _kind(bool)
@@ -97,9 +122,9 @@ _IMAGE = _object(
     ("architecture", "os", "rootfs"),
     created=_TEXT,
     author=_TEXT,
-    architecture=_TEXT,
+    architecture=_needed(_TEXT),
     variant=_TEXT,
-    os=_TEXT,
+    os=_needed(_TEXT),
     os__version=_TEXT,
     os__features=_TEXTS,
     config=_object(
@@ -114,7 +139,7 @@ _IMAGE = _object(
         StopSignal=_TEXT,
         ArgsEscaped=_FLAG,
     ),
-    rootfs=_object(("diff_ids", "type"), diff_ids=_TEXTS, type=_layers),
+    rootfs=_needed(_object(("diff_ids", "type"), diff_ids=_TEXTS, type=_layers)),
     history=_list_of(
         _object(created=_TEXT, author=_TEXT, created_by=_TEXT, comment=_TEXT, empty_layer=_FLAG)
     ),

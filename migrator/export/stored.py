@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Set
 
 from migrator.drivers import Driver
-from migrator.errors import DataRootError, FormatError, PermissionDenied, Problem, Subject
+from migrator.errors import AS_ROOT, DataRootError, FormatError, Problem, Subject
 from migrator.export.layers import Layer, Layers
 from migrator.export.source import Image, Source
-from migrator.files import is_directory
+from migrator.files import refuse_closed
 from migrator.layer.identity import chain_id, hex_part, is_sha256, sha256_digest
 from migrator.verification.files import RootFiles, json_object
 from migrator.verification.findings import Findings
@@ -26,12 +25,7 @@ class StoredSource(Source):
     """
 
     def __init__(self, driver: Driver) -> None:
-        if is_directory(driver.directory) and not os.access(driver.directory, os.X_OK):
-            raise PermissionDenied(
-                "may be read by root only",
-                subject=str(driver.directory),
-                hint="run it as root, e.g. with sudo",
-            )
+        refuse_closed(driver.directory)
         self._root = driver.data_root
         self._base = f"image/{driver.name}"
         findings = Findings()
@@ -42,7 +36,7 @@ class StoredSource(Source):
             keys = self._keys(files)
             self._parents = {each: self._parent(files, each) for each in images.images}
             for path, reason in files.unreadable.items():
-                raise DataRootError(reason, subject=str(self._root / path), hint="run it as root")
+                raise DataRootError(reason, subject=str(self._root / path), hint=AS_ROOT)
         self._layers: dict[str, StoredLayer] = store.layers
         self._diff_ids = {image_id: image.diff_ids for image_id, image in images.images.items()}
         faults: dict[tuple[Subject, str], str] = {}

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.errors import ExitCode, Problem
-from migrator.export.compression import Compression
+from migrator.export.compression import Algorithm, Compression
 from migrator.export.layers import ReadLayer
 from migrator.export.source import Image
 from migrator.host import Host
+from migrator.report.document import head
 from migrator.report.problems import problem_lines, problems_as_json
-from migrator.report.summary import SCHEMA, Timings
-from migrator.text import printable, quantity
-from migrator.version import __version__
+from migrator.report.summary import Timings
+from migrator.text import count, printable, quantity
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class ExportSummary:
     """The result of an export.
 
     `rejected` are the configs that were exported as they are although OCI's
-    schema rejects them; `problems` all that was left out, and news. `size` is
-    what all blobs of layers take up, in bytes.
+    schema rejects them and readers refuse them; `problems` all that was left out, and
+    news. `size` is what all blobs of layers take up, in bytes.
     """
 
     data_root: str
@@ -71,10 +71,7 @@ class ExportSummary:
         """The document that `--report` writes."""
         seconds = self.timings.seconds.get("layers", 0.0)
         return {
-            "schema": SCHEMA,
-            "migrator": __version__,
-            "command": "export",
-            "data_root": printable(self.data_root),
+            **head("export", self.data_root),
             "driver": self.driver,
             "format": self.layout,
             "output": printable(self.output),
@@ -111,18 +108,21 @@ class ExportSummary:
             yield f"Nothing of {where} could be exported"
         else:
             names = sum(len(image.names) for image in self.images)
+            distinct = len({layer.diff_id for layer in self.layers})
+            workers = count(self.workers, "worker")
             yield f"Exported {where} to {printable(self.output)}"
-            yield f"  images      {len(self.images)}, with {names} names"
-            yield (
-                f"  layers      {len({layer.diff_id for layer in self.layers})},"
-                f" {quantity(self.tar_bytes)}, {self.compression.algorithm}:"
-                f" {quantity(self.size)}"
-            )
+            yield f"  images      {len(self.images)}, with {count(names, 'name')}"
+            yield f"  layers      {distinct}, {quantity(self.tar_bytes)}{self._packed()}"
             phases = ", ".join(
                 f"{name} {took:.2f} s" for name, took in self.timings.seconds.items()
             )
-            yield f"  time        {self.timings.total:.2f} s with {self.workers} workers ({phases})"
+            yield f"  time        {self.timings.total:.2f} s with {workers} ({phases})"
         yield from self.problem_lines()
+
+    def _packed(self) -> str:
+        if self.compression.algorithm is Algorithm.NONE:
+            return ", not compressed"
+        return f", with {self.compression.algorithm} {quantity(self.size)}"
 
     def problem_lines(self) -> Iterator[str]:
         """What went wrong, and what is worth knowing."""

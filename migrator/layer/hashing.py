@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.errors import LayerError, RecordError
+from migrator.errors import AS_ROOT, LayerError, RecordError
 from migrator.layer.confined import LayerDirectory, NotRegular
 from migrator.layer.fingerprint import Fingerprint
 from migrator.layer.tarhash import Sink, TarHash
@@ -124,4 +124,5 @@ def _failure(name: bytes, error: OSError | ValueError) -> LayerError:
         return RecordError("no file can have this name", subject=subject)
     if isinstance(error, NotRegular) or error.errno in _NOT_THERE:
         return RecordError(f"the record's file is not there ({error.strerror})", subject=subject)
-    return LayerError(f"the file cannot be read ({error.strerror})", subject=subject)
+    hint = AS_ROOT if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+    return LayerError(f"the file cannot be read ({error.strerror})", subject=subject, hint=hint)

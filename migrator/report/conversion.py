@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migrator.conversion.building import TreeResult
-from migrator.text import quantity
+from migrator.text import count, quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,17 @@ class Conversion:
         """A line each for the closing report."""
         rate = f", {self.entries / self.seconds:.0f} a second" if self.seconds else ""
         yield (
-            f"  built       {self.built} directories for {self.target}: {self.files} files,"
-            f" {self.directories} directories, {self.whiteouts} whiteouts"
-            f" in {self.seconds:.2f} s{rate}"
+            f"  built       {_directories(self.built)} for {self.target}:"
+            f" {count(self.files, 'file')}, {_directories(self.directories)},"
+            f" {count(self.whiteouts, 'whiteout')} in {self.seconds:.2f} s{rate}"
         )
         yield (
             f"              {quantity(self.linked)} hard-linked, {quantity(self.reflinked)}"
             f" reflinked, {quantity(self.copied)} copied"
         )
         if self.kept:
-            yield f"  kept        {self.kept} directories built by an earlier run"
+            yield f"  kept        {_directories(self.kept)} built by an earlier run"
+
+
+def _directories(number: int) -> str:
+    return count(number, "directory", "directories")

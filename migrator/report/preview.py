@@ -14,11 +14,10 @@ from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
 from migrator.host import Host, default_workers
 from migrator.planning import Plan
+from migrator.report.document import head
 from migrator.report.model import Load, Speed
 from migrator.report.problems import nothing_new, problem_lines, problems_as_json
-from migrator.report.summary import SCHEMA
-from migrator.text import printable, quantity
-from migrator.version import __version__
+from migrator.text import count, printable, quantity, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,8 @@ class Preview:
         """The document that `--json` prints."""
         plan = self.plan
         return {
-            "schema": SCHEMA,
-            "migrator": __version__,
-            "command": "plan",
-            "data_root": printable(str(plan.root.path)),
+            **head("plan", plan.root.path),
+            "exit_code": int(self.exit_code),
             "driver": plan.root.driver_name,
             "host": self.host.as_json(),
             "workers": self.workers,
@@ -84,14 +81,26 @@ class Preview:
             "problems": problems_as_json(plan.problems),
         }
 
-    def lines(self) -> Iterator[str]:
-        """A line each, safe to print on a terminal."""
+    def lines(self, *, verbose: bool = False) -> Iterator[str]:
+        """A line each, safe to print on a terminal; when verbose also for every layer to hash."""
         plan = self.plan
         yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
         if plan.nothing_new:
             yield f"  {nothing_new(plan.problems)}"
         yield from self.counts()
+        if verbose:
+            yield from self.layer_lines()
         yield from problem_lines(plan.problems)
+
+    def layer_lines(self) -> Iterator[str]:
+        """A line for every layer to hash, in that order, with the names that its image has."""
+        names: dict[str, list[str]] = {}
+        for reference in self.plan.references:
+            names.setdefault(reference.v1_id, []).append(shown(reference.shown))
+        for task in self.plan.tasks:
+            record = "without record" if task.record is None else "with record"
+            named = "".join(f" {name}" for name in sorted(names.get(task.v1_id, ())))
+            yield f"  hash {task.v1_id[:12]} {count(task.size, 'byte')} {record}{named}"
 
     def counts(self) -> Iterator[str]:
         """The lines that say how much there is, and how long it takes."""
@@ -109,7 +118,7 @@ class Preview:
         yield f"  to hash     {quantity(plan.size)}"
         yield (
             f"  estimate    {self.seconds:.1f} s with"
-            f" {self.workers} workers ({quantity(self.speed.hashing)}/s a core;"
+            f" {count(self.workers, 'worker')} ({quantity(self.speed.hashing)}/s a core;"
             " disk speed not counted)"
         )
         if without:
@@ -146,10 +155,8 @@ class ConversionPreview:
         """The document that `--json` prints."""
         plan = self.plan
         return {
-            "schema": SCHEMA,
-            "migrator": __version__,
-            "command": "plan",
-            "data_root": printable(str(plan.root.path)),
+            **head("plan", plan.root.path),
+            "exit_code": int(self.exit_code),
             "driver": plan.driver,
             "target_driver": plan.target,
             "host": self.host.as_json(),
@@ -166,8 +173,8 @@ class ConversionPreview:
             "problems": problems_as_json(plan.problems),
         }
 
-    def lines(self) -> Iterator[str]:
-        """A line each, safe to print on a terminal."""
+    def lines(self, *, verbose: bool = False) -> Iterator[str]:
+        """A line each, safe to print on a terminal; when verbose also for every layer."""
         plan = self.plan
         yield printable(f"{plan.root.path} (driver {plan.driver}) to {plan.target}")
         if self.nothing_to_do is not None:
@@ -179,12 +186,22 @@ class ConversionPreview:
             yield f"  tags        {plan.tags}"
             yield f"  containers  {plan.containers}"
         if self.nothing_to_do is None:
+            copied = count(plan.containers, "container is", "containers are")
             yield (
-                f"  to build    {plan.layers} layers with {quantity(plan.size)}"
-                f" by {plan.way.value}; {plan.containers} containers are copied"
+                f"  to build    {count(plan.layers, 'layer')} with {quantity(plan.size)}"
+                f" by {plan.way.value}; {copied} copied"
             )
             yield (
-                f"  space       about {quantity(plan.need.size)} in {plan.need.files} files, and"
-                " what the containers have written"
+                f"  space       about {quantity(plan.need.size)} in"
+                f" {count(plan.need.files, 'file')}, and what the containers have written"
             )
+        if verbose:
+            yield from self._layer_lines()
         yield from problem_lines(plan.problems)
+
+    def _layer_lines(self) -> Iterator[str]:
+        if self.hashing is not None:
+            yield from self.hashing.layer_lines()
+        for layer, size in self.plan.to_build:
+            name = layer.removeprefix("sha256:")[:12]
+            yield f"  build {name} {count(size, 'byte')}"

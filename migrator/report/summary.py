@@ -1,8 +1,4 @@
-"""What a run did and how long it took: for people, and as JSON for programs.
-
-The JSON document's fields are described in the README; `SCHEMA` changes when
-one of them changes its meaning or goes away.
-"""
+"""What a run did and how long it took: for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,13 +11,11 @@ from typing import Any
 from migrator.errors import ExitCode, Problem
 from migrator.host import Host
 from migrator.report.conversion import Conversion
+from migrator.report.document import head
 from migrator.report.model import Speed
 from migrator.report.problems import nothing_new, problem_lines, problems_as_json
 from migrator.report.timing import HashingTime
-from migrator.text import printable, quantity
-from migrator.version import __version__
-
-SCHEMA = 1
+from migrator.text import count, printable, quantity
 
 
 class Timings:
@@ -131,10 +125,7 @@ class Summary:
         hashing_time = self.hashing_time
         hashing = self.timings.seconds.get("hash", 0.0)
         return {
-            "schema": SCHEMA,
-            "migrator": __version__,
-            "command": self.command,
-            "data_root": printable(self.data_root),
+            **head(self.command, self.data_root),
             "driver": self.driver,
             "target_driver": None if self.conversion is None else self.conversion.target,
             "exit_code": int(self.exit_code),
@@ -172,9 +163,8 @@ class Summary:
                 "" if self.conversion is None else f" to {self.conversion.target}"
             )
             yield f"  images      {self.images} migrated, {self.distinct_images} distinct"
-            yield (
-                f"  layers      {self.layers_new} registered, {self.duplicates} duplicates found"
-            )
+            duplicates = count(self.duplicates, "duplicate")
+            yield f"  layers      {self.layers_new} registered, {duplicates} found"
             yield f"  tags        {self.tags}"
             yield f"  containers  {self.containers}"
         if self.conversion is not None:
@@ -191,15 +181,15 @@ class Summary:
         kept = len(self.layers) - len(hashed)
         rate = f", {self.bytes / hashing / 1e6:.0f} MB/s" if hashing > 0 else ""
         yield (
-            f"  hashed      {len(hashed)} layers, {quantity(self.bytes)},"
-            f" {sum(layer.files for layer in hashed)} files"
-            f" in {hashing:.2f} s with {self.workers} workers{rate}"
+            f"  hashed      {count(len(hashed), 'layer')}, {quantity(self.bytes)},"
+            f" {count(sum(layer.files for layer in hashed), 'file')}"
+            f" in {hashing:.2f} s with {count(self.workers, 'worker')}{rate}"
         )
         hashing_time = self.hashing_time
         if hashing_time is not None:
             yield from hashing_time.lines()
         if kept:
-            yield f"  kept        {kept} layers hashed by an earlier run"
+            yield f"  kept        {count(kept, 'layer')} hashed by an earlier run"
         remade = [layer for layer in self.layers if layer.method == "recomputed"]
         if remade:
-            yield f"  recomputed  {len(remade)} layers without a usable tar-split record"
+            yield f"  recomputed  {count(len(remade), 'layer')} without a usable tar-split record"

@@ -31,8 +31,6 @@ from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 _ORDER = ("layerdb", "imagedb", "distribution", "repositories.json", "hostconfig.json")
 _TOP_ORDER = ("image", "containers", ".migration-v1-tags", ".migration-v1-images.json")
 
-_MOST_NAMED = 20
-
 
 def publish(state: StateDirectory) -> None:
     """Bring the sealed stage into the data root."""
@@ -74,12 +72,10 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
         _refuse_links(state, manifest)
         changes = [] if force else list(_changes_since(state, manifest, phase))
         if changes:
-            more = len(changes) - _MOST_NAMED
             raise StoreError(
-                "changed since the migration: "
-                + "; ".join(changes[:_MOST_NAMED])
-                + (f"; and {more} more" if more > 0 else ""),
+                "changed since the migration",
                 subject=str(state.data_root),
+                details=changes,
                 hint="`migrator rollback --force` goes back all the same; what was changed is lost",
             )
         state.phase = Phase.UNDOING
@@ -96,7 +92,7 @@ def _end(state: StateDirectory, manifest: Manifest) -> None:
             raise StoreError(
                 "vanished while it was published",
                 subject=thing.path,
-                hint="run `migrator rollback`, then `migrator migrate` again",
+                hint="run `migrator rollback`, then the same command again",
             )
     state.phase = Phase.PUBLISHED
     disk.remove_tree(state.stage)
@@ -151,7 +147,7 @@ def _appeared(path: str) -> StoreError:
     return StoreError(
         "appeared in the data root while the migration was running",
         subject=path,
-        hint="stop whatever uses this data root, run `migrator rollback`, then migrate again",
+        hint="stop whatever uses this data root, run `migrator rollback`, then this again",
     )
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from migrator import drivers
 from migrator.drivers import Driver
-from migrator.errors import DataRootError, DriverError, Subject
+from migrator.errors import AS_ROOT, DataRootError, DriverError, PermissionDenied, Subject
+from migrator.files import refuse_closed
 from migrator.host import default_workers
 from migrator.progress import Progress
 from migrator.store import overlay2
+from migrator.text import shown
 from migrator.verification.containers import Surroundings, check_containers
 from migrator.verification.contents import check_contents
 from migrator.verification.deep import check_trees
@@ -61,6 +63,7 @@ def verify(
         driver = _choose(files, driver, [made.manifest.driver for made in manifests])
         source = drivers.get(driver, data_root, storage_opts, work_dir)
         if not quick:
+            refuse_closed(source.directory)
             # What is missing for reading layers is said before any work.
             with source.opened():
                 pass
@@ -90,6 +93,7 @@ def verify(
         containers = check_containers(files, around, findings)
         for path, reason in files.unreadable.items():
             findings.add(Subject.ROOT, path, path, reason)
+        _refuse_denied(files)
         bytes_read = files.bytes_read
     if not quick:
         count = default_workers() if workers is None else workers
@@ -128,12 +132,20 @@ def _read_layers(
     return done
 
 
+def _refuse_denied(files: RootFiles) -> None:
+    """Raise PermissionDenied where more than a fault of the store keeps its files from us."""
+    if files.denied:
+        subject = shown(str(files.root / files.denied.removesuffix("/.")))
+        raise PermissionDenied("may be read by root only", subject=subject, hint=AS_ROOT)
+
+
 def _choose(files: RootFiles, driver: str, migrated: Sequence[str]) -> str:
     """The driver to check: of those `migrated` to the first, or the only one there is.
 
     Raises DataRootError without a store, DriverError if it is unclear.
     """
     found = [name for name in files.names("image") if files.is_directory(f"image/{name}/layerdb")]
+    _refuse_denied(files)
     if "image" in files.unreadable:
         raise DataRootError(files.unreadable["image"], subject=str(files.root / "image"))
     if driver != "auto":

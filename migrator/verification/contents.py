@@ -80,7 +80,8 @@ def check_content(task: ContentTask, progress: Callable[[int], None]) -> Finding
         if not error.subject:
             return finding(layer.record, error.message)
         inside = "" if error.subject in (str(directory), shown) else f"/{error.subject}"
-        return finding(f"{shown}{inside}", error.message)
+        hint = f"; {error.hint}" if error.hint else ""
+        return finding(f"{shown}{inside}", f"{error.message}{hint}")
     if digest.diff_id != layer.diff:
         return finding(
             layer.record, f"the tar that it rebuilds is {digest.diff_id}, diff says {layer.diff}"

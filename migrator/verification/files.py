@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from blake3 import blake3
 
-from migrator.errors import DataRootError, FormatError, PermissionDenied
+from migrator.errors import AS_ROOT, DataRootError, FormatError, PermissionDenied
 
 # Docker's largest metadata file, repositories.json, takes some 200 bytes a tag.
 _MAX_FILE = 64 << 20
@@ -41,7 +41,8 @@ class RootFiles:
     """The files of one data root, by paths relative to it.
 
     `bytes_read` counts what was read, `unreadable` collects the directories
-    whose names could not be had, with the reason. Raises DataRootError when
+    whose names could not be had, with the reason, `denied` is the first path
+    that only root may read, if one was met. Raises DataRootError when
     `root` is no directory that can be read. Methods raise FormatError for what
     cannot be read, and MissingFileError for what is not there.
     """
@@ -50,11 +51,12 @@ class RootFiles:
         self.root = root
         self.bytes_read = 0
         self.unreadable: dict[str, str] = {}
+        self.denied = ""
         try:
             self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except PermissionError as error:
             raise PermissionDenied(
-                f"cannot be read ({error.strerror})", subject=str(root), hint="run it as root"
+                f"cannot be read ({error.strerror})", subject=str(root), hint=AS_ROOT
             ) from None
         except OSError as error:
             raise DataRootError(f"cannot be opened ({error.strerror})", subject=str(root)) from None
@@ -90,7 +92,7 @@ class RootFiles:
                 raise MissingFileError("is missing") from None
             if error.errno == errno.EINVAL:
                 raise FormatError("is no symbolic link") from None
-            raise FormatError(_reason(error)) from None
+            raise self._refused(path, error) from None
 
     def status(self, path: str) -> os.stat_result | None:
         """What stands at `path` itself (a link is not followed); None when nothing does."""
@@ -102,7 +104,7 @@ class RootFiles:
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
-            raise FormatError(_reason(error)) from None
+            raise self._refused(path, error) from None
 
     def is_directory(self, path: str) -> bool:
         """Whether there is a directory, reached without a symbolic link."""
@@ -123,6 +125,13 @@ class RootFiles:
             self.unreadable[path] = error.message
         return []
 
+    def _refused(self, path: str, error: OSError) -> FormatError:
+        if error.errno == errno.ELOOP:
+            return FormatError(_LINK)
+        if isinstance(error, PermissionError) and os.geteuid() != 0 and not self.denied:
+            self.denied = path
+        return FormatError(f"cannot be read ({error.strerror or error})")
+
     def _blocks(self, fd: int, limit: int) -> Iterator[bytes]:
         left = limit
         while left and (block := os.read(fd, min(left, _BLOCK))):
@@ -138,14 +147,14 @@ class RootFiles:
         except OSError as error:
             if error.errno in _ABSENT:
                 raise MissingFileError("is missing") from None
-            raise FormatError(_reason(error)) from None
+            raise self._refused(path, error) from None
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise FormatError("is no regular file")
             yield fd, status
         except OSError as error:
-            raise FormatError(_reason(error)) from None
+            raise self._refused(path, error) from None
         finally:
             os.close(fd)
 
@@ -167,7 +176,7 @@ class RootFiles:
                 raise FormatError(_LINK) from None
             if error.errno in _ABSENT:
                 raise MissingFileError("is missing") from None
-            raise FormatError(_reason(error)) from None
+            raise self._refused(path, error) from None
         finally:
             os.close(fd)
 
@@ -203,9 +212,3 @@ def _is_link(error: OSError, fd: int) -> bool:
         status = os.stat(error.filename, dir_fd=fd, follow_symlinks=False)
         return stat.S_ISLNK(status.st_mode)
     return False
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return _LINK
-    return f"cannot be read ({error.strerror or error})"

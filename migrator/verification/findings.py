@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ExitCode, FormatError, Subject
-from migrator.text import printable
+from migrator.report.document import head
+from migrator.text import count, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,11 @@ class VerificationReport:
 
     def lines(self) -> list[str]:
         """The report for people: the findings, and a line that sums up."""
-        count = len(self.findings)
-        outcome = f"{count or 'no'} fault{'s' if count > 1 else ''}"
+        outcome = count(len(self.findings), "fault") if self.findings else "no faults"
         summary = (
-            f"{outcome} found: {self.layers} layers, {self.images} images,"
-            f" {self.references} references, {self.containers} containers ({self.driver});"
+            f"{outcome} found: {count(self.layers, 'layer')}, {count(self.images, 'image')},"
+            f" {count(self.references, 'reference')}, {count(self.containers, 'container')}"
+            f" ({self.driver});"
             f" {self.bytes_read / 1e6:.1f} MB read in {self.seconds:.1f} s"
         )
         return [*(printable(str(finding)) for finding in self.findings), summary]
@@ -103,7 +104,8 @@ class VerificationReport:
         """The report as a JSON object; names as `migrator.text.printable` gives them."""
         return {
             **asdict(self),
-            "data_root": printable(str(self.data_root)),
+            **head("verify", self.data_root),
+            "exit_code": int(self.exit_code),
             "passed": self.passed,
             "findings": [
                 {key: printable(str(value)) for key, value in asdict(finding).items()}
