@@ -6,6 +6,7 @@ migration. The source stays as it is, but for the `Driver` of its containers.
 
 from __future__ import annotations
 
+from migrator import capabilities
 from migrator.conversion.carrying import Carried, carry
 from migrator.conversion.legacy import BuiltDirectories, fail, legacy_layers
 from migrator.conversion.planning import ConversionPlan, make_conversion_plan, names_in
@@ -43,6 +44,7 @@ def convert_root(
         summary.nothing_to_do = plan.source
         summary.problems = list(plan.problems)
         return
+    capabilities.require(capabilities.TO_BUILD, f"migrating to {target}", root.path)
     state = StateDirectory(root.path, target)
     # What an earlier run has built takes up its place already.
     need = NOTHING if state.built.exists() else plan.need
