@@ -28,7 +28,8 @@ Golden = Callable[[str], dict[str, Any]]
 
 _DEPLOY = REPOSITORY / "deploy"
 _INSTALLED = "/opt/migrator/bin/migrator"
-_NAME = "docker-1.9.1-overlay"
+# A small one, all of which can be migrated.
+_NAME = "docker-1.9.1-overlay-pulled"
 
 
 def _tool(name: str) -> str:
@@ -184,22 +185,23 @@ def test_every_command_works_by_every_example(
     place.output.mkdir()
     before = snapshot(root)
 
-    def run(code: int, *arguments: str) -> None:
+    def run(*arguments: str, code: int = 0) -> None:
         done = by(place, *arguments)
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
 
-    run(0, "status")
-    run(3, "plan")
-    run(3, "checksums")
-    run(0, "checksums", "--undo")
+    run("status")
+    run("plan")
+    run("checksums")
+    run("checksums", "--undo")
     assert (snapshot(root) == before) is True
-    run(3, "migrate")
+    run("migrate")
     assert dump(root, "overlay") == golden(_NAME)
-    run(3, "migrate", "--target-driver", "overlay2")
-    run(0, "verify")
-    run(0, "export", "--output", "/output/images")
+    run("migrate", "--target-driver", "overlay2")
+    run("verify")
+    # OCI rejects one of the configs.
+    run("export", "--output", "/output/images", code=3)
     assert (place.output / "images" / "index.json").exists()
-    run(0, "rollback")
+    run("rollback")
     assert dump(root, "overlay") == golden(_NAME)
     assert not (root / "overlay2").exists()
 
