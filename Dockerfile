@@ -19,4 +19,4 @@ COPY --from=build /opt/migrator /opt/migrator
 # Everything is compiled already, and the root file system may be read-only.
 ENV PATH=/opt/migrator/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 ENTRYPOINT ["migrator"]
-CMD ["checksums"]
+CMD ["--help"]

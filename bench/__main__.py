@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(**options: Any) -> None:
         command(**options)
+
+    return wrapped
+
+
+def _plots(command: Callable[..., None]) -> Callable[..., None]:
+    """For a command that takes more than migrator does: said before anything is measured."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        missing = [name for name in ("matplotlib", "numpy") if find_spec(name) is None]
+        if missing:
+            raise click.ClickException(
+                f"{' and '.join(missing)} is missing: .venv/bin/pip install -e '.[bench]'"
+            )
+        command(*arguments, **options)
 
     return wrapped
 
@@ -113,6 +129,7 @@ def limits(
 @_common
 @_shapes
 @click.option("--against", multiple=True, metavar="CMD", help="A peer; {root} is the data root.")
+@_plots
 def compare(
     directory: Path,
     results: Path,
@@ -138,6 +155,7 @@ def compare(
 
 @main.command()
 @_common
+@_plots
 def digests(results: Path, scale: float, **_: Any) -> None:
     """SHA-256, BLAKE3 and CRC-64 by size, on one core and all."""
     cpus = usable_cpus()
@@ -148,6 +166,7 @@ def digests(results: Path, scale: float, **_: Any) -> None:
 @main.command()
 @_common
 @_shapes
+@_plots
 def hosts(
     directory: Path,
     results: Path,
@@ -193,6 +212,7 @@ def scaling(
 @main.command()
 @_common
 @click.pass_context
+@_plots
 def all(context: click.Context, /, **options: Any) -> None:
     """Everything: the reference run."""
     context.invoke(digests, **options)

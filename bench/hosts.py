@@ -8,8 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from bench.measuring import limited, migrate
 from bench.output import bars, table, write
 from migrator.report.model import COSTS, NAMED_HOSTS, Costs, Load, Speed
@@ -68,6 +66,8 @@ def fit(measured: Sequence[Measured], speed: Speed) -> Costs:
     Least squares of relative errors of whole runs, the work shared out evenly
     among the workers.
     """
+    import numpy as np
+
     rows, ones = [], []
     for each in measured:
         loads = each.loads

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from migrator import disk
+from migrator.capabilities import check_readable
 from migrator.hashing import hash_layers
 from migrator.host import Host, default_workers
 from migrator.layer.task import HashedLayer
@@ -68,6 +69,7 @@ def checksums(
             return summary
         state = plan.state
         Space(plan).check()
+        check_readable(plan.driver.layer_root(task.v1_id) for task in plan.tasks)
         with plan.driver.opened():
             # Not before it is known that layers can be read.
             state.create()

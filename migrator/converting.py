@@ -6,6 +6,7 @@ migration. The source stays as it is, but for the `Driver` of its containers.
 
 from __future__ import annotations
 
+from migrator import capabilities
 from migrator.conversion.carrying import carry
 from migrator.conversion.legacy import BuiltDirectories, fail, legacy_layers
 from migrator.conversion.model import Layers
@@ -44,6 +45,7 @@ def convert_root(
         summary.nothing_to_do = plan.nothing_to_do
         summary.problems = list(plan.problems)
         return
+    capabilities.require(capabilities.TO_BUILD, f"migrating to {target}", root.path)
     state = plan.state
     # What an earlier run has built takes up its place already.
     need = NOTHING if state.built.exists() else plan.need

@@ -17,7 +17,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from migrator.errors import AS_ROOT, PermissionDenied, StoreError
+from migrator.capabilities import remedy
+from migrator.errors import PermissionDenied, StoreError
 from migrator.host import file_system_type
 from migrator.layer.descent import Descent
 
@@ -219,6 +220,6 @@ def _failure(name: str, path: Path, error: OSError) -> StoreError | PermissionDe
             subject=str(path),
             hint="free some space and run the same command again; it goes on where it stopped",
         )
-    if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
-        return PermissionDenied(f"{name} is not permitted", subject=str(path), hint=AS_ROOT)
+    if hint := remedy(error):
+        return PermissionDenied(f"{name} is not permitted", subject=str(path), hint=hint)
     return StoreError(f"{name} failed ({error.strerror or error})", subject=str(path))

@@ -76,6 +76,10 @@ class PermissionDenied(DataRootError):
     """The process may not read or write what it has to."""
 
 
+class MissingCapability(PermissionDenied):
+    """The process lacks a capability of the kernel's that the command needs."""
+
+
 class DriverError(DataRootError):
     """No storage driver found, several found, or one that cannot be read."""
 

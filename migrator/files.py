@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+from migrator.capabilities import remedy
 from migrator.errors import AS_ROOT, FormatError, MigratorError, PermissionDenied
 from migrator.text import shown
 
@@ -128,6 +129,6 @@ def _mode(path: Path) -> int:
 def refusal(error: OSError, path: Path) -> MigratorError:
     """The error to raise when the kernel refused to read `path`."""
     subject = shown(str(path))
-    if isinstance(error, PermissionError) and os.geteuid() != 0:
-        return PermissionDenied("may be read by root only", subject=subject, hint=AS_ROOT)
+    if hint := remedy(error):
+        return PermissionDenied("may be read by root only", subject=subject, hint=hint)
     return FormatError(f"cannot be read ({error.strerror})", subject=subject)

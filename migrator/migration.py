@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from migrator.capabilities import check_readable
 from migrator.conversion.planning import check_target
 from migrator.converting import convert_root
 from migrator.errors import DaemonRunning
@@ -82,6 +83,7 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
         return
     state = plan.state
     Space(plan).check()
+    check_readable(plan.driver.layer_root(task.v1_id) for task in plan.tasks)
     with plan.driver.opened():
         # Not before it is known that layers can be read.
         state.create()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import astuple
 from pathlib import Path
 
@@ -99,6 +101,32 @@ def test_fit_finds_the_constants_again() -> None:
     found = fit(measured, speed)
     # What is fixed is not fitted, but taken from the tool.
     assert astuple(found) == pytest.approx(astuple(costs), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "devicemapper"),
+        (["hosts", "--help"], 0, "Fit the timing model"),
+        (["hosts"], 1, "matplotlib and numpy is missing: .venv/bin/pip install -e '.[bench]'"),
+        (["all"], 1, "matplotlib and numpy is missing"),
+    ],
+)
+def test_without_its_extra(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
+    program = (
+        "import runpy, sys; sys.modules.update(matplotlib=None, numpy=None)\n"
+        "runpy.run_module('bench', run_name='__main__')"
+    )
+    places = ["--dir", tmp_path, "--results", tmp_path] if code else []
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *places],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, "Traceback" in run.stderr) == (code, False), run.stderr
+    assert said in run.stdout + run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["digests", "limits", "compare", "hosts"])

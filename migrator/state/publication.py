@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from migrator import disk
+from migrator.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.errors import LayerError, StoreError
 from migrator.layer.treefingerprint import fingerprint
 from migrator.state.directory import Phase, StateDirectory, is_state
@@ -67,6 +68,9 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
     `force` those changes are lost.
     """
     phase = state.phase
+    if state.target:
+        needed = TO_REMOVE if phase is Phase.PREPARING else TO_REMOVE | TO_COMPARE
+        require(needed, f"undoing the migration to {state.target}", state.data_root)
     if phase in (Phase.PUBLISHING, Phase.PUBLISHED, Phase.UNDOING):
         manifest = Manifest.load(state.manifest)
         _refuse_links(state, manifest)

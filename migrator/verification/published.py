@@ -19,6 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from migrator.capabilities import TO_COMPARE, require
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
 from migrator.layer.treefingerprint import fingerprint
@@ -124,7 +125,8 @@ def compare(
     compared = [_compared(files, entry, findings) for entry in manifest.files]
     changed = {item.entry.path for item in compared if item.state is _State.CHANGED}
     used = sign_of_use(files, manifest, others, changed)
-    if used is None:
+    if used is None and manifest.trees:
+        require(TO_COMPARE, "comparing layers with what was built", files.root)
         # A use leaves its traces in these.
         for tree in manifest.trees:
             with findings.noting(*_about(tree.path), tree.path):
