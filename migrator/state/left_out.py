@@ -27,5 +27,5 @@ def read(path: Path) -> list[Problem]:
     """What was written down; nothing if the file is missing or damaged."""
     try:
         return msgspec.json.decode(read_file(path, MAX_LINES) or b"[]", type=list[Problem])
-    except (FormatError, msgspec.DecodeError):
+    except (FormatError, msgspec.DecodeError, ValueError, RecursionError):
         return []
