@@ -7,11 +7,13 @@ The helper files are those of docker/v1.10-migrator: `.migration-size`,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from migrator import disk
 from migrator.capabilities import check_readable
+from migrator.files import Inside, is_directory, list_directory
 from migrator.hashing import hash_layers
 from migrator.host import Host, default_workers
 from migrator.layer.task import HashedLayer
@@ -78,11 +80,11 @@ def checksums(
                 hashed = hash_layers(plan, state, workers, progress)
         with timings.phase("write"):
             progress.phase("writing helper files")
+            inside = Inside(root.path)
             for v1_id, layer in hashed.layers.items():
-                directory = root.path / "graph" / v1_id
                 # A running daemon may have removed the image meanwhile.
-                if directory.is_dir():
-                    _leave(directory, layer, hashed.records[v1_id])
+                if inside.directory(f"graph/{v1_id}"):
+                    _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
     summary.images = len(plan.tasks)
     summary.layers = layer_rows(hashed, {})
     summary.problems = [*concerned, *record_faults(hashed), *failures(hashed)]
@@ -94,17 +96,30 @@ def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[
     root = open_root(Path(data_root), driver, storage_opts)
     cleared = 0
     with lock.exclusive(root.path):
-        for directory in sorted((root.path / "graph").iterdir()):
-            # The one that makes the others count goes first.
-            names = (DIFF_ID, f"{DIFF_ID}.new", SIZE, f"{SIZE}.new", TAR_DATA)
-            found = [path for name in names if (path := directory / name).is_file()]
-            for path in found:
-                disk.remove_file(path)
-            cleared += bool(found)
-        for state in StateDirectory.all(root.path):
-            if not (state.target or state.has_published):
-                state.remove()
+        # Before anything goes: a state directory that is none of ours is an error.
+        prepared = [x for x in StateDirectory.all(root.path) if not (x.target or x.has_published)]
+        for name, is_dir in list_directory(root.path / "graph"):
+            # What a link leads to is not this store's.
+            if is_dir:
+                cleared += _clear(root.path / "graph" / name)
+        for state in prepared:
+            state.remove()
     return cleared
+
+
+def _clear(directory: Path) -> bool:
+    """Remove the helper files of an image; whether there were any."""
+    # The one that makes the others count goes first.
+    names = (DIFF_ID, f"{DIFF_ID}.new", SIZE, f"{SIZE}.new", TAR_DATA)
+    found = [path for name in names if _is_file(path := directory / name)]
+    for path in found:
+        disk.remove_file(path)
+    return bool(found)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether something stands there that can be removed as a file is."""
+    return os.path.lexists(path) and not is_directory(path)
 
 
 def _leave(directory: Path, layer: HashedLayer, record: Path) -> None:

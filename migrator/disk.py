@@ -14,17 +14,22 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from migrator.capabilities import remedy
 from migrator.errors import PermissionDenied, StoreError
+from migrator.files import open_regular, regular_status
 from migrator.host import file_system_type
 from migrator.layer.descent import Descent
 
 hook: Callable[[str, Path], None] | None = None
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+# Levels of directories; what we stage has less than ten.
+_DEEPEST = 50
 
 _SYNCFS_TELLS_ERRORS = (5, 8)
 # Directories that are flushed one by one; a file system may have much else to write.
@@ -66,15 +71,22 @@ def write_file(
 
 
 def link_or_copy(source: Path, path: Path) -> None:
-    """Hard-link `source` to `path`; where that is not possible, copy it with all its metadata."""
+    """Hard-link `source` to `path`; where that is not possible, copy it with all its metadata.
+
+    Raises FormatError unless `source` is a regular file.
+    """
     with operation("link", path):
+        status = regular_status(source)
         try:
             os.link(source, path, follow_symlinks=False)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
                 raise
-            shutil.copyfile(source, path, follow_symlinks=False)
-            status = source.lstat()
+            with (
+                open(open_regular(source), "rb") as original,
+                open(path, "xb", opener=_private) as copy,
+            ):
+                shutil.copyfileobj(original, copy)
             os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
             shutil.copystat(source, path, follow_symlinks=False)
 
@@ -97,15 +109,22 @@ def remove_directory(path: Path) -> None:
         path.rmdir()
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, never through a symbolic link; it may be gone already."""
-    if path.is_symlink() or not path.is_dir():
+def remove_tree(path: Path, depth: int = 0) -> None:
+    """Remove a directory and all in it, an operation each; it may be gone already.
+
+    Never through a symbolic link; one that stands at `path` goes away itself. At a
+    `depth` that nothing of ours has, what is below is one operation.
+    """
+    if _remove_other(path):
+        return
+    if depth > _DEEPEST:
+        remove_layers(path)
         return
     with operation("list", path), os.scandir(path) as entries:
         children = [(entry.is_dir(follow_symlinks=False), entry.path) for entry in entries]
     for is_directory, child in children:
         if is_directory:
-            remove_tree(Path(child))
+            remove_tree(Path(child), depth + 1)
         else:
             remove_file(Path(child))
     remove_directory(path)
@@ -114,9 +133,9 @@ def remove_tree(path: Path) -> None:
 def remove_layers(path: Path) -> None:
     """Remove a directory of layers' trees, which may be nested deeper than any path is long.
 
-    One operation for all that is in it. The directory may be gone already.
+    One operation for all that is in it. As `remove_tree` otherwise.
     """
-    if path.is_symlink() or not path.is_dir():
+    if _remove_other(path):
         return
     with operation("remove", path), Descent(path) as at:
         waiting = [_remove_files(at.fd)]
@@ -207,6 +226,19 @@ def _remove_files(directory: int) -> list[bytes]:
             else:
                 os.unlink(entry.name, dir_fd=directory)
     return directories
+
+
+def _remove_other(path: Path) -> bool:
+    """Whether no directory is at `path`; what is there instead is removed."""
+    with operation("stat", path):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return True
+    if stat.S_ISDIR(mode):
+        return False
+    remove_file(path)
+    return True
 
 
 def _private(path: str, flags: int) -> int:

@@ -57,9 +57,16 @@ def open_regular(path: Path) -> int:
     Raises FormatError when it is something else, and OSError.
     """
     # Looked at first: merely opening a device may do something.
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise FormatError("is not a regular file", subject=shown(str(path)))
+    regular_status(path)
     return os.open(path, _FILE)
+
+
+def regular_status(path: Path) -> os.stat_result:
+    """The status of `path`, which must be a regular file; raises as `open_regular`."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError("is not a regular file", subject=shown(str(path)))
+    return status
 
 
 def is_directory(path: Path) -> bool:
@@ -75,18 +82,53 @@ def is_regular(path: Path) -> bool:
     return stat.S_ISREG(_mode(path))
 
 
-def inside(root: Path, path: str) -> Path:
-    """`root / path`, looked at so that no symbolic link below `root` leads there.
+class Inside:
+    """Names below `root`, each looked at so that no symbolic link below `root` leads there.
 
-    Raises FormatError if something other than a directory stands on the way,
-    PermissionDenied when only root can tell.
+    Every directory is looked at once: for a tree in which nobody else makes or
+    replaces directories meanwhile. `path` and `directory` raise FormatError if
+    something other than a directory stands on the way, PermissionDenied when
+    only root can tell.
     """
-    at = root
-    for name in path.split("/")[:-1]:
-        at = at / name
-        if not stat.S_ISDIR(_mode(at) or stat.S_IFDIR):
-            raise FormatError("is not a directory", subject=shown(str(at)))
-    return root / path
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._there = {"": True}
+
+    def path(self, name: str) -> Path:
+        """`root / name`, whatever that is; `name` has no empty part and no `..`."""
+        self.directory(name.rpartition("/")[0])
+        return self._root / name
+
+    def directory(self, name: str) -> bool:
+        """Whether there is this directory."""
+        if name not in self._there:
+            self._there[name] = self._look(name)
+        return self._there[name]
+
+    def _look(self, name: str) -> bool:
+        at = ""
+        for part in name.split("/"):
+            at = f"{at}/{part}" if at else part
+            if at not in self._there:
+                self._there[at] = _is_directory_or_absent(self._root / at)
+            if not self._there[at]:
+                return False
+        return True
+
+
+def inside(root: Path, path: str) -> Path:
+    """`root / path`, as `Inside.path` gives it."""
+    return Inside(root).path(path)
+
+
+def _is_directory_or_absent(path: Path) -> bool:
+    mode = _mode(path)
+    if stat.S_ISLNK(mode):
+        raise FormatError("is a symbolic link", subject=shown(str(path)))
+    if mode and not stat.S_ISDIR(mode):
+        raise FormatError("is not a directory", subject=shown(str(path)))
+    return bool(mode)
 
 
 def list_directory(path: Path) -> list[tuple[str, bool]]:

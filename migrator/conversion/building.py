@@ -13,6 +13,7 @@ from blake3 import blake3
 from migrator import disk
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError
+from migrator.files import is_directory
 from migrator.layer.confined import LayerDirectory
 from migrator.layer.overlaydir import Built, Way, build
 from migrator.layer.tarsplit import Record
@@ -175,7 +176,7 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 def _is_as_built(task: TreeTask) -> bool:
     try:
-        return os.path.lexists(task.target) and fingerprint(task.target) == task.known
+        return is_directory(task.target) and fingerprint(task.target) == task.known
     except LayerError:
         return False
 

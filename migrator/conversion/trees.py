@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from migrator.conversion.names import Names
 from migrator.conversion.space import TreeSpace
 from migrator.conversion.tasks import Tasks
 from migrator.errors import MigratorError, PermissionDenied, StoreError
+from migrator.files import Inside
 from migrator.layer.treefingerprint import fingerprint
 from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
@@ -50,8 +52,9 @@ def convert(
     above it; raises StoreError when the disk is full.
     """
     directory = state.trees / overlay2.NAME
+    inside = Inside(state.path)
     for path in (state.trees, directory):
-        if not path.is_dir():
+        if not inside.directory(str(path.relative_to(state.path))):
             disk.make_directory(path, 0o710)
     result = Converted()
     with layers.driver.opened(), BuiltTrees(state) as built, progress:
@@ -110,9 +113,9 @@ def stage_trees(
     directory = state.trees / overlay2.NAME
     links = directory / overlay2.LINKS
     with disk.operation("list", directory):
-        found = sorted(path for path in directory.iterdir() if path.name not in wanted)
-    for path in found:
-        disk.remove_layers(path)
+        found = sorted(name for name in os.listdir(directory) if name not in wanted)
+    for name in found:
+        disk.remove_layers(directory / name)
     disk.make_directory(links)
     for name in sorted(wanted):
         staging.tree(f"{overlay2.NAME}/{name}", converted.trees[name].fingerprint)

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from migrator.errors import FormatError
+from migrator.files import open_regular
+
 # Files are collected and hashed together; a call for each costs more than the hash.
 _BATCH = 512
 
@@ -42,7 +45,7 @@ class Fingerprint:
         self._blake.update(data)
 
     def record(self, path: Path) -> None:
-        """The tar-split record, by the bytes of its file. Raises OSError."""
+        """The tar-split record, by the bytes of its file. Raises OSError or FormatError."""
         self._flush()
         self._blake.update(_digest(path))
 
@@ -70,14 +73,14 @@ def with_unusable_record(fingerprint: str, record: Path | None) -> str:
         return fingerprint
     try:
         digest = _digest(record)
-    except OSError:
+    except (OSError, FormatError):
         digest = b""
     return blake3(fingerprint.encode() + digest).hexdigest()
 
 
 def _digest(path: Path) -> bytes:
     hasher = blake3()
-    with open(path, "rb", buffering=0) as file:
+    with open(open_regular(path), "rb", buffering=0) as file:
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.digest()

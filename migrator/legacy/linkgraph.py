@@ -32,7 +32,7 @@ _PER_LINK = 256
 
 # Ends a rollback journal that belongs to a transaction over several databases: SQLite
 # would follow the path written there and remove that file.
-_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 
 _ROOT_ENTITY = "0"
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, list[Link]]:
         for suffix in ("-journal", "-wal"):
             log = read_file(path.with_name(path.name + suffix), _MAX_FILE)
             if log is not None:
-                if log.endswith(_SUPER_JOURNAL):
+                if log.endswith(SUPER_JOURNAL):
                     raise FormatError("its journal names another file")
                 copy.with_name(copy.name + suffix).write_bytes(log)
         with closing(sqlite3.connect(copy)) as connection:

@@ -18,11 +18,10 @@ from migrator import disk
 from migrator.errors import StoreError
 from migrator.files import read_file
 from migrator.state.directory import StateDirectory
+from migrator.state.soundness import MAX_LINES
 
 # Seconds of work that an interruption may cost; each time the disk is waited for.
 _EVERY = 5.0
-
-_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class BuiltTrees:
         self._written = time.monotonic()
 
     def _lines(self) -> list[bytes]:
-        return (read_file(self._state.built, _MAX) or b"").splitlines()
+        return (read_file(self._state.built, MAX_LINES) or b"").splitlines()
 
 
 def _line(tree: BuiltTree) -> bytes:

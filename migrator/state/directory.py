@@ -25,7 +25,8 @@ from pathlib import Path
 
 from migrator import disk
 from migrator.errors import FormatError, StoreError
-from migrator.files import refusal
+from migrator.files import is_regular, list_directory, read_file, refusal
+from migrator.state.soundness import MAX_JOURNAL, MAX_PHASE, check_state
 
 NAME = ".migrator"
 
@@ -112,7 +113,14 @@ class StateDirectory:
         number, converts = latest
         if others and (converts or not target):
             number += 1
-        return cls(data_root, target, number, mine)
+        found = cls(data_root, target, number, mine)
+        if not is_state(found.path.name):
+            raise StoreError(
+                "no number follows that of the last migration",
+                subject=str(max(others, key=lambda state: state.rank).path),
+                hint="migrator did not make it: look at it, and remove it if you do not need it",
+            )
+        return found
 
     @property
     def rank(self) -> tuple[int, bool]:
@@ -139,35 +147,35 @@ class StateDirectory:
     def phase(self) -> Phase:
         """What is recorded; `Phase.NONE` without a state directory.
 
-        Raises FormatError when the file says something else, PermissionDenied
-        when only root may read it.
+        Raises FormatError when the file says something else or the directory is not
+        one that we made, PermissionDenied when only root may read it.
         """
-        try:
-            if self.path.is_symlink():
-                raise StoreError("is not a directory", subject=str(self.path))
-            text = self._phase.read_text("ascii", errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            return Phase.PREPARING if self.path.is_dir() else Phase.NONE
-        except OSError as error:
-            raise refusal(error, self._phase) from None
+        if not check_state(self.path):
+            return Phase.NONE
+        content = read_file(self._phase, MAX_PHASE)
+        if content is None:
+            return Phase.PREPARING
+        text = content.decode("ascii", "replace")
         try:
             return Phase(text)
         except ValueError:
-            raise FormatError(f"unknown phase {text[:20]!r}", subject=str(self._phase)) from None
+            raise FormatError(
+                f"unknown phase {text[:20]!r}",
+                subject=str(self._phase),
+                hint="another version of migrator wrote it, or none: look at it",
+            ) from None
 
     @phase.setter
     def phase(self, phase: Phase) -> None:
         disk.write_atomically(self._phase, phase.encode("ascii"))
 
     def create(self) -> None:
-        """Make the directory if it is missing; raises StoreError when something else is there."""
+        """Make the directory if it is missing; raises FormatError when something else is there."""
         if self._earlier is not None:
             disk.replace(self._earlier.path, self.path)
             disk.flush(self.data_root)
             self._earlier = None
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
-            raise StoreError("is not a directory", subject=str(self.path))
-        if not self.path.is_dir():
+        if not check_state(self.path):
             disk.make_directory(self.path)
             disk.flush(self.data_root)
 
@@ -193,11 +201,14 @@ class StateDirectory:
     def _inherit(self, other: StateDirectory) -> None:
         if other.records.is_dir() and not self.records.exists():
             disk.make_directory(self.records)
-            for record in sorted(other.records.iterdir()):
-                disk.link_or_copy(record, self.records / record.name)
-        if other.journal.is_file():
-            # A rollback journal beside it would be the other's, and is not looked at.
-            disk.write_atomically(self.journal, other.journal.read_bytes())
+            for name, _ in list_directory(other.records):
+                # Another thing is no record, and its layer hashed anew.
+                if is_regular(other.records / name):
+                    disk.link_or_copy(other.records / name, self.records / name)
+        # A rollback journal beside it would be the other's, and is not looked at.
+        journal = read_file(other.journal, MAX_JOURNAL)
+        if journal is not None:
+            disk.write_atomically(self.journal, journal)
 
     def remove(self) -> None:
         """Remove the directory and all in it; it may be gone already."""

@@ -9,6 +9,8 @@ still the same; see `migrator.layer.fingerprint`.
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,8 +21,11 @@ from blake3 import blake3
 
 from migrator import disk
 from migrator.errors import StoreError
+from migrator.files import open_regular
 from migrator.layer.hashing import LayerDigest
+from migrator.layer.identity import is_sha256
 from migrator.layer.task import HashedLayer, Method
+from migrator.legacy.linkgraph import SUPER_JOURNAL
 
 # A commit waits for the disk; layers without content would wait on nothing else.
 _COMMIT_EVERY = 0.5
@@ -43,8 +48,21 @@ _INSERT = "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 # Bumped when a digest could come out otherwise than before; older journals are dropped.
 _VERSION = 1
 
+# A row has some hundred bytes; pages that are shared could make a small file's endless.
+_MAX_VALUE = 64 << 10
+
 # What SQLite says when it is the file's content that is wrong, or not of our making.
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+_DAMAGE = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+)
+
+# In a database's header (sqlite.org/fileformat2.html): kept with a rollback journal, as
+# ours is, and not with a write-ahead log.
+_MODE = slice(18, 20)
+_ROLLBACK = b"\1\1"
 
 
 class Journal:
@@ -54,6 +72,8 @@ class Journal:
         self._path = path
         self._layers: dict[str, HashedLayer] = {}
         self._committed = time.monotonic()
+        if _misleads(path):
+            self._drop()
         with self._errors():
             self._db = sqlite3.connect(path)
             try:
@@ -111,10 +131,10 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if _code(error) not in _DAMAGE:
                 raise
-        # Only time is lost with what was in it.
+        except MemoryError:
+            pass
         self._db.close()
-        for suffix in ("", "-journal"):
-            disk.remove_file(self._path.with_name(self._path.name + suffix))
+        self._drop()
         self._db = sqlite3.connect(self._path)
         self._db.execute("PRAGMA synchronous = FULL")
         # Without a commit: an empty table need not be waited for before there is work to do.
@@ -122,15 +142,22 @@ class Journal:
         self._db.execute(_TABLE)
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
+    def _drop(self) -> None:
+        """Remove the file and all that goes with it; only time is lost with what was in it."""
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            disk.remove_file(_beside(self._path, suffix))
+
     def _read(self) -> bool:
         """Take in what is recorded; whether the file is sound, and of this version."""
         # Damage must come out as a row whose seal is wrong, not as an exception.
         self._db.text_factory = lambda value: value.decode("utf-8", "replace")
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
         self._db.execute("PRAGMA synchronous = FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        tables = self._db.execute("SELECT sql FROM sqlite_master").fetchall()
-        (check,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if (version, tables, check) != (_VERSION, [(_TABLE,)], "ok"):
+        tables = self._db.execute("SELECT sql FROM sqlite_master LIMIT 2").fetchall()
+        if (version, tables) != (_VERSION, [(_TABLE,)]):
+            return False
+        if self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             return False
         rows = self._db.execute("SELECT * FROM layer").fetchall()
         self._layers = {layer.v1_id: layer for row in rows if (layer := _layer(*row))}
@@ -159,9 +186,48 @@ def _seal(row: tuple[Any, ...]) -> str:
 
 
 def _layer(*row: Any) -> HashedLayer | None:
-    """The layer of a row; None for a damaged one."""
+    """The layer of a row; None for a damaged one, or one that we did not write."""
     *values, seal = row
     if _seal(tuple(values)) != seal:
         return None
-    v1_id, *digest, method, fault, seconds = values
-    return HashedLayer(v1_id, LayerDigest(*digest), Method(method), fault, seconds, kept=True)
+    v1_id, *found, method, fault, seconds = values
+    diff_id, *numbers, fingerprint = found
+    if not (
+        all(type(text) is str for text in (v1_id, diff_id, fingerprint))
+        and is_sha256(diff_id)
+        and all(type(number) is int and number >= 0 for number in numbers)
+        and method in [*Method]
+        and (fault is None or (type(fault) is str and fault.isprintable()))
+        and type(seconds) is float
+        and math.isfinite(seconds)
+    ):
+        return None
+    return HashedLayer(v1_id, LayerDigest(*found), Method(method), fault, seconds, kept=True)
+
+
+def _misleads(path: Path) -> bool:
+    """Whether SQLite, before it reads a row, would do more than roll a commit of ours back.
+
+    Opening a database with a write-ahead log makes files; a rollback journal that is one
+    of several databases' has the file that it names removed.
+    """
+    return (
+        _bytes(path, _MODE.stop)[_MODE] not in (b"", _ROLLBACK)
+        or _bytes(_beside(path, "-journal"), -len(SUPER_JOURNAL)) == SUPER_JOURNAL
+    )
+
+
+def _bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, or the last if `count` is negative; none if it is missing."""
+    with disk.operation("read", path):
+        try:
+            with open(open_regular(path), "rb") as file:
+                if count < 0:
+                    file.seek(max(file.seek(0, os.SEEK_END) + count, 0))
+                return file.read(abs(count))
+        except FileNotFoundError:
+            return b""
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

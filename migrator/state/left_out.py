@@ -14,8 +14,7 @@ import msgspec
 from migrator import disk
 from migrator.errors import FormatError, Problem, Subject
 from migrator.files import read_file
-
-_MAX = 64 << 20
+from migrator.state.soundness import MAX_LINES
 
 
 def write(path: Path, problems: Iterable[Problem]) -> None:
@@ -27,6 +26,6 @@ def write(path: Path, problems: Iterable[Problem]) -> None:
 def read(path: Path) -> list[Problem]:
     """What was written down; nothing if the file is missing or damaged."""
     try:
-        return msgspec.json.decode(read_file(path, _MAX) or b"[]", type=list[Problem])
-    except (FormatError, msgspec.DecodeError):
+        return msgspec.json.decode(read_file(path, MAX_LINES) or b"[]", type=list[Problem])
+    except (FormatError, msgspec.DecodeError, ValueError, RecursionError):
         return []

@@ -7,6 +7,7 @@ what stands before it, so that damage to the manifest itself shows.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from blake3 import blake3
 
 from migrator import disk
 from migrator.errors import FormatError
+from migrator.files import open_regular, refusal
+from migrator.state.soundness import MAX_MANIFEST
 from migrator.text import shown
 
 SCHEMA = 2
@@ -81,10 +84,7 @@ class Manifest:
     @classmethod
     def load(cls, path: Path) -> Manifest:
         """Read it back. Raises FormatError when it is damaged or of another version."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"cannot be read ({error.strerror})", subject=str(path)) from None
+        data = _read(path)
         end = data.rfind(_SEAL)
         if end < 0 or data[end:] != _seal(memoryview(data)[:end]):
             raise FormatError("the manifest is damaged", subject=str(path))
@@ -98,7 +98,14 @@ class Manifest:
             manifest = cls(**values)
             manifest._check()
             return manifest
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        except (
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             raise FormatError(f"not a manifest ({error})", subject=str(path)) from None
 
     def _check(self) -> None:
@@ -123,6 +130,22 @@ class Manifest:
 
 
 _SEAL = b',\n  "seal": "'
+_END = len(_SEAL) + 2 * blake3.digest_size + len(b'"\n}')
+
+
+def _read(path: Path) -> bytes:
+    """The whole document, unless it does not even end in a seal."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size <= MAX_MANIFEST:
+                file.seek(max(size - _END, 0))
+                if file.read(len(_SEAL)) == _SEAL:
+                    file.seek(0)
+                    return file.read()
+    except OSError as error:
+        raise refusal(error, path) from None
+    raise FormatError("the manifest is damaged", subject=str(path))
 
 
 def _sealed(body: bytes) -> bytes:
@@ -142,9 +165,9 @@ def _values(record: Any) -> dict[str, Any]:
 
 
 def file_digest(path: Path) -> str:
-    """BLAKE3 hex digest of a file's content, read as a stream. Raises StoreError."""
+    """BLAKE3 hex digest of a regular file's content. Raises StoreError or FormatError."""
     hasher = blake3()
-    with disk.operation("read", path), open(path, "rb", buffering=0) as file:
+    with disk.operation("read", path), open(open_regular(path), "rb", buffering=0) as file:
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()

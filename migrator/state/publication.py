@@ -22,6 +22,7 @@ from pathlib import Path
 from migrator import disk
 from migrator.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.errors import LayerError, StoreError
+from migrator.files import Inside, regular_status
 from migrator.layer.treefingerprint import fingerprint
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
@@ -163,22 +164,17 @@ def _sorted(directory: Path, order: tuple[str, ...]) -> list[str]:
 
 
 def _refuse_links(state: StateDirectory, manifest: Manifest) -> None:
-    """Raise StoreError if a symbolic link leads from what the manifest names to elsewhere."""
-    paths = [*manifest.directories, *(thing.path for thing in manifest.things)]
-    parts = (path.split("/")[:depth] for path in paths for depth in range(1, path.count("/") + 1))
-    above = sorted({"/".join(part) for part in parts}.union(manifest.directories))
+    """Raise FormatError if a symbolic link leads from what the manifest names to elsewhere."""
+    above = {thing.path.rpartition("/")[0] for thing in manifest.things}
+    directories = sorted(above.union(manifest.directories))
     for top in (state.data_root, state.stage, state.saved, state.trees):
-        if top.is_symlink() and top != state.data_root:
-            raise StoreError("is a symbolic link", subject=str(top))
-        # Directories before those in them: nothing is below what is not there.
-        there = {""}
-        for directory in above:
-            if directory.rpartition("/")[0] in there:
-                mode = _mode(f"{top}/{directory}")
-                if stat.S_ISLNK(mode):
-                    raise StoreError("is a symbolic link", subject=str(top / directory))
-                if stat.S_ISDIR(mode):
-                    there.add(directory)
+        inside = Inside(top)
+        for directory in directories:
+            inside.directory(directory)
+    for entry in manifest.files:
+        if entry.replaced is not None and os.path.lexists(saved := state.saved / entry.path):
+            with disk.operation("stat", saved):
+                regular_status(saved)
 
 
 def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> Iterator[str]:

@@ -14,10 +14,14 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator import disk
-from migrator.errors import Problem, StoreError
+from migrator.errors import FormatError, Problem, StoreError
+from migrator.files import Inside, read_file, regular_status
 from migrator.state import left_out as left_out_file
 from migrator.state.directory import StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
+
+# Bytes that a file of Docker's, which is added to, may have: half a million tags.
+_MAX_FILE = 64 << 20
 
 
 class Staging:
@@ -35,6 +39,7 @@ class Staging:
         self._directories: dict[str, None] = {}
         self._joined: dict[str, list[str]] = {}
         self._made: dict[Path, None] = {}
+        self._inside = Inside(state.data_root)
         state.clear_stage()
         for directory in (state.stage, state.saved):
             disk.make_directory(directory)
@@ -48,13 +53,13 @@ class Staging:
         return staged or self._is_in_root(path)
 
     def current(self, path: str) -> bytes | None:
-        """What is at `path`, as staged or as the data root has it; None when nothing."""
-        top = self._state.stage if path in self._files else self._state.data_root
-        with disk.operation("read", top / path):
-            try:
-                return (top / path).read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+        """What is at `path`, as staged or as the data root has it; None when nothing.
+
+        Raises StoreError, and FormatError when it is no regular file.
+        """
+        place = self._state.stage / path if path in self._files else self._in_root(path)
+        with disk.operation("read", place):
+            return read_file(place, _MAX_FILE)
 
     def write(self, path: str, data: bytes, mode: int = 0o600) -> None:
         """Stage a new file."""
@@ -77,9 +82,9 @@ class Staging:
         if path in self._files:
             self._replace_staged(path, data)
             return
-        original, saved = self._state.data_root / path, self._state.saved / path
+        original, saved = self._in_root(path), self._state.saved / path
         with disk.operation("stat", original):
-            status = original.stat()
+            status = regular_status(original)
         self._make_directories(self._state.saved, path)
         disk.link_or_copy(original, saved)
         target = self._place(path)
@@ -166,7 +171,18 @@ class Staging:
                 self._directories[directory] = None
 
     def _is_in_root(self, path: str) -> bool:
-        return os.path.lexists(self._state.data_root / path)
+        return os.path.lexists(self._in_root(path))
+
+    def _in_root(self, path: str) -> Path:
+        """Where `path` is in the data root; StoreError if something leads elsewhere."""
+        try:
+            return self._inside.path(path)
+        except FormatError as error:
+            raise StoreError(
+                f"{error.message}, and nothing can be put below it",
+                subject=error.subject,
+                hint="nothing was changed; mount what it leads to in its place (mount --bind)",
+            ) from None
 
     def _check_place(self, directory: Path) -> None:
         """Raise StoreError unless renames can bring something into this directory."""

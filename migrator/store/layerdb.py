@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from migrator.files import is_regular
 from migrator.layer.identity import chain_id, hex_part
 from migrator.store.stage import Stage
 
@@ -52,6 +53,6 @@ class LayerDB:
             return False
         self._staging.write(f"{path}/cache-id", cache_id.encode())
         for name in _CARRIED:
-            if (source / name).is_file():
+            if is_regular(source / name):
                 self._staging.link(f"{path}/{name}", source / name)
         return True

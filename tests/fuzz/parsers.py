@@ -23,14 +23,17 @@ from migrator import drivers, gojson, rewriting
 from migrator.conversion.stored import read_store
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.hashing import digest_record
+from migrator.layer.identity import is_sha256
 from migrator.layer.tarsplit import Record
 from migrator.legacy import containers, v1image
 from migrator.legacy.containers import read_containers
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import read_links
 from migrator.legacy.repositories import read_repositories
+from migrator.state import left_out
 from migrator.state.built import BuiltTrees
 from migrator.state.directory import StateDirectory
+from migrator.state.journal import Journal
 from migrator.state.manifest import Manifest
 from migrator.state.staging import Staging
 from migrator.store import containerconfig, imageconfig
@@ -481,6 +484,62 @@ def _run_built(files: Files) -> None:
         assert built.get("a" * 64, "other") is None
 
 
+_ROW = b'["%b","%b",17,2048,1,3,"%b","recomputed",null,0.5]' % (ID, DIGEST, OTHER_ID)
+_JOURNAL = ".migrator/journal.db"
+
+
+def _make_journal(random: Random) -> Files:
+    """Rows that somebody made and sealed, or a file that is damaged."""
+    path = _workplace() / "journal.db"
+    path.unlink(missing_ok=True)
+    with Journal(path):
+        pass
+    try:
+        row = orjson.loads(mutate_json(random, _ROW, [_ROW]))
+        values = tuple(row)[:10]
+        seal = blake3(repr(values).encode()).hexdigest()
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"INSERT INTO layer VALUES ({', '.join('?' * 11)})", (*values, seal))
+            database.commit()
+    except (ValueError, TypeError, sqlite3.Error, OverflowError):
+        pass
+    data = path.read_bytes()
+    files = {_JOURNAL: mutate_bytes(random, data) if random.random() < 0.4 else data}
+    for suffix, log in _JOURNALS.items():
+        if random.random() < 0.1:
+            files[_JOURNAL + suffix] = mutate_bytes(random, log)
+    return files
+
+
+def _run_journal(files: Files) -> None:
+    state = StateDirectory(_laid_out(files))
+    assert state.phase
+    with Journal(state.journal) as journal:
+        for v1_id, layer in journal.layers().items():
+            assert is_sha256(layer.digest.diff_id) and v1_id == layer.v1_id
+            numbers = (layer.digest.size, layer.digest.tar_bytes, layer.digest.files)
+            assert all(type(number) is int and number >= 0 for number in numbers)
+            assert layer.fault is None or layer.fault.isprintable()
+
+
+_LEFT_OUT = b'[{"about":"tag","name":"a:b","reason":"it exists","hint":"","fatal":true}]'
+
+
+def _make_left_out(random: Random) -> Files:
+    phase = mutate_bytes(random, b"published") if random.random() < 0.3 else b"published"
+    return {
+        ".migrator/phase": phase,
+        ".migrator/left_out.json": mutate_json(random, _LEFT_OUT, [_LEFT_OUT]),
+    }
+
+
+def _run_left_out(files: Files) -> None:
+    state = StateDirectory(_laid_out(files))
+    assert state.phase
+    for problem in left_out.read(state.left_out):
+        assert isinstance(problem.name + problem.reason, str)
+
+
 def _run_stored(files: Files) -> None:
     """What Docker >= 1.10 left is read, to be converted."""
     root = _laid_out(files)
@@ -514,4 +573,6 @@ PARSERS: dict[str, Parser] = {
     "stored": Parser(_make_store, _run_stored, 3),
     "manifest": Parser(_make_manifest, _run_manifest, 3),
     "built": Parser(_make_built, _run_built, 2),
+    "journal": Parser(_make_journal, _run_journal, 2),
+    "left out": Parser(_make_left_out, _run_left_out, 2),
 }
