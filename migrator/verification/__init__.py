@@ -23,7 +23,7 @@ from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
-from migrator.verification.images import read_images
+from migrator.verification.images import images_elsewhere, read_images
 from migrator.verification.layers import LayerStore, read_layers
 from migrator.verification.markers import check_markers
 from migrator.verification.mounts import read_mounts
@@ -86,6 +86,7 @@ def verify(
             migrated=migrated,
             published=published.entries,
             untouched=published.untouched,
+            elsewhere=images_elsewhere(files, driver),
         )
         containers = check_containers(files, around, findings)
         for path, reason in files.unreadable.items():
