@@ -120,7 +120,8 @@ def _legacy_config(files: RootFiles, name: str) -> dict[str, Any]:
 def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_id: str) -> None:
     image = around.store.images.get(image_id)
     if image_id and image_id not in around.store.present and around.untouched:
-        if not around.elsewhere or any(image_id in images for images in around.elsewhere):
+        was_there = any(image_id in images for images in around.elsewhere)
+        if was_there or not around.elsewhere:
             raise FormatError(f"its image {image_id} is not there")
     if name not in around.mounts:
         state = _section(config, "State")

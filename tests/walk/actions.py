@@ -50,7 +50,7 @@ class Actions:
             return self.build()
         makers: list[Callable[[], str]] = [
             *(self.build, self.build, self.build_with_buildkit, self.build_with_buildkit),
-            *(self.run, self.run, self.commit, self.tag, self.import_tar),
+            *(self.run, self.run, self.commit, self.commit, self.tag, self.import_tar),
             *(self.save, self.load, self.restart, self.create),
         ]
         removers: list[Callable[[], str]] = [
@@ -185,7 +185,7 @@ class Actions:
             begin = ["FROM scratch", "COPY bin /bin"]
         else:
             begin = [f"FROM {self._image()}"]
-        lines = [self._instruction() for _ in range(self.chance.randrange(1, 5))]
+        lines = [self._instruction() for _ in range(self.chance.randrange(1, 4))]
         self._dockerfile(*begin, *lines)
         cache = ("--no-cache",) if self.chance.random() < 0.2 else ()
         built = self._run_build(tag, *cache, buildkit=buildkit)

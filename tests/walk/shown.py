@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from migrator.layer.identity import chain_id
+from migrator.layer.identity import chain_of, hex_part
 from tests.docker.daemon import Daemon
 from tests.docker.trees import Entry, tree
 
@@ -24,6 +23,8 @@ def described(daemon: Daemon, directory: Path) -> Shown:
     """
     images = sorted({row["ID"] for row in daemon.table("images", "--all")})
     inspected = daemon.inspect("image", *images) if images else []
+    ids = daemon.docker("ps", "--all", "--quiet", "--no-trunc").split()
+    containers = daemon.inspect("container", *ids) if ids else []
     names = {
         f"{row['Repository']}:{row['Tag']}": row["ID"]
         for row in daemon.table("images")
@@ -36,9 +37,7 @@ def described(daemon: Daemon, directory: Path) -> Shown:
             for each in inspected
         },
         "trees": {each["Id"]: _image_tree(daemon, each, directory) for each in inspected},
-        "containers": {
-            row["Names"]: _container(daemon, row, directory) for row in daemon.table("ps", "--all")
-        },
+        "containers": {each["Name"]: _container(daemon, each, directory) for each in containers},
     }
 
 
@@ -57,33 +56,26 @@ def difference(before: Shown, after: Shown) -> str:
     return ""
 
 
-def _container(daemon: Daemon, row: dict[str, str], directory: Path) -> dict[str, Any]:
-    name = row["Names"]
-    file, unpacked = directory / "container.tar", directory / "container"
-    daemon.docker("export", "--output", file, name)
-    unpacked.mkdir()
-    try:
-        subprocess.run(["tar", "-C", unpacked, "-xpf", file], check=True)
+def _container(daemon: Daemon, container: dict[str, Any], directory: Path) -> dict[str, Any]:
+    with _root(daemon, container, directory / "mounted") as root:
         return {
-            "id": row["ID"],
-            "state": row["State"],
-            "changes": sorted(daemon.docker("diff", name).splitlines()),
-            **tree(unpacked, besides=set(), links=False),
+            "id": container["Id"],
+            "image": container["Image"],
+            "state": container["State"]["Status"],
+            "changes": sorted(daemon.docker("diff", container["Id"]).splitlines()),
+            **tree(root, besides=set(), links=False),
         }
-    finally:
-        shutil.rmtree(unpacked)
-        file.unlink()
 
 
 def _image_tree(daemon: Daemon, image: dict[str, Any], directory: Path) -> dict[str, Entry]:
-    with _image_root(daemon, image, directory / "image") as root:
+    with _root(daemon, image, directory / "mounted") as root:
         return tree(root, besides=set(), links=False)
 
 
 @contextmanager
-def _image_root(daemon: Daemon, image: dict[str, Any], point: Path) -> Iterator[Path]:
-    """The directory with an image's files, as the storage driver shows them to a container."""
-    data = image["GraphDriver"]["Data"] or {}
+def _root(daemon: Daemon, inspected: dict[str, Any], point: Path) -> Iterator[Path]:
+    """The files of an image or a container as its storage driver shows them."""
+    data = inspected["GraphDriver"]["Data"] or {}
     if "RootDir" in data:
         yield Path(data["RootDir"])
     elif "UpperDir" in data:
@@ -97,16 +89,18 @@ def _image_root(daemon: Daemon, image: dict[str, Any], point: Path) -> Iterator[
         finally:
             subprocess.run(["umount", point], check=True)
     else:
-        yield _complete_tree(daemon, image)
+        yield _complete_tree(daemon, inspected)
 
 
-def _complete_tree(daemon: Daemon, image: dict[str, Any]) -> Path:
-    driver = image["GraphDriver"]["Name"]
-    top = None
-    for diff_id in image["RootFS"]["Layers"]:
-        top = chain_id(top, diff_id)
-    assert top is not None
-    layers = daemon.data_root / "image" / driver / "layerdb" / "sha256"
-    layer = layers / top.removeprefix("sha256:")
+def _complete_tree(daemon: Daemon, inspected: dict[str, Any]) -> Path:
+    """Where a driver has the complete tree that it does not tell of."""
+    driver = inspected["GraphDriver"]["Name"]
+    layerdb = daemon.data_root / "image" / driver / "layerdb"
+    if "RootFS" in inspected:
+        chain = chain_of(inspected["RootFS"]["Layers"])
+        assert chain is not None
+        name = layerdb / "sha256" / hex_part(chain) / "cache-id"
+    else:
+        name = layerdb / "mounts" / inspected["Id"] / "mount-id"
     below = {"vfs": "vfs/dir", "btrfs": "btrfs/subvolumes"}[driver]
-    return daemon.data_root / below / (layer / "cache-id").read_text()
+    return daemon.data_root / below / name.read_text()

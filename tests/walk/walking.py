@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.command import migrator
+from migrator import migrate, verify
+from migrator.export import export
 from tests.docker.daemon import Daemon
 from tests.walk.actions import Actions
 from tests.walk.roots import copied, data_root
@@ -67,13 +68,16 @@ def walk(
 
 def check(root: Path, driver: str, shown: Shown, directory: Path, *, deep: bool) -> None:
     """Check a data root that its daemon has left, and what becomes of it on overlay2."""
-    _run("verify", "-g", root, *(["--deep"] if deep else []))
-    _check_export(root, shown, directory)
+    _verify(root, deep)
+    if shown["configs"]:
+        _export(root, set(shown["configs"]), directory / "exported.tar")
     if driver == "overlay2":
         return
     with copied(root) as copy:
-        _run("migrate", "-g", copy, "--target-driver", "overlay2", "--progress", "none")
-        _run("verify", "-g", copy, "--deep")
+        summary = migrate(copy, target_driver="overlay2")
+        if summary.exit_code:
+            raise Disagreement(f"migrate left out: {[*map(str, summary.problems)]}")
+        _verify(copy, deep=True)
         daemon = Daemon(copy, "overlay2")
         try:
             with daemon:
@@ -84,19 +88,16 @@ def check(root: Path, driver: str, shown: Shown, directory: Path, *, deep: bool)
         raise Disagreement(f"on overlay2 the daemon shows something else: {found}")
 
 
-def _check_export(root: Path, shown: Shown, directory: Path) -> None:
-    if not shown["configs"]:
-        return
-    output = directory / "exported.tar"
-    options = ("--format", "docker-archive", "--progress", "none")
-    _run("export", "-g", root, "-o", output, *options)
+def _verify(root: Path, deep: bool) -> None:
+    report = verify(root, deep=deep)
+    if not report.passed:
+        raise Disagreement("verify found:\n" + "\n".join(report.lines()))
+
+
+def _export(root: Path, images: set[str], output: Path) -> None:
+    summary = export(root, output, layout="docker-archive")
+    left_out = images.difference(image.image_id for image in summary.images)
+    if summary.exit_code or left_out:
+        problems = [*map(str, summary.problems)]
+        raise Disagreement(f"export left out {sorted(left_out)}: {problems}")
     output.unlink()
-
-
-def _run(*arguments: str | Path) -> None:
-    run = migrator(*arguments)
-    if run.returncode:
-        raise Disagreement(
-            f"migrator {' '.join(map(str, arguments))} ended with {run.returncode}:\n"
-            f"{run.stdout}{run.stderr}"
-        )
