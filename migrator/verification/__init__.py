@@ -24,7 +24,7 @@ from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
 from migrator.verification.images import images_elsewhere, read_images
-from migrator.verification.layers import LayerStore, read_layers
+from migrator.verification.layers import LayerStore, StoredLayer, read_layers
 from migrator.verification.markers import check_markers
 from migrator.verification.mounts import read_mounts
 from migrator.verification.published import compare, read_manifests
@@ -75,8 +75,9 @@ def verify(
         digests = check_distribution(files, driver, published.used is not None, findings)
         migrated = check_markers(files, images, published.untouched, findings)
         mounts = read_mounts(files, source, layers, findings)
+        copies = []
         if driver == overlay2.NAME:
-            check_stacks(files, layers, mounts, findings)
+            copies = check_stacks(files, layers, mounts, findings)
         around = Surroundings(
             driver=driver,
             drivers={made.manifest.driver for made in manifests},
@@ -94,7 +95,7 @@ def verify(
         bytes_read = files.bytes_read
     if not quick:
         count = default_workers() if workers is None else workers
-        bytes_read += _read_layers(source, layers, deep, count, progress, findings)
+        bytes_read += _read_layers(source, layers, copies, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
@@ -116,13 +117,14 @@ def verify(
 def _read_layers(
     driver: Driver,
     store: LayerStore,
+    copies: Sequence[StoredLayer],
     deep: bool,
     workers: int,
     progress: Progress,
     findings: Findings,
 ) -> int:
     progress.phase("reading layers")
-    done = check_contents(driver, store.layers.values(), workers, progress, findings)
+    done = check_contents(driver, [*store.layers.values(), *copies], workers, progress, findings)
     if deep:
         progress.phase("comparing trees")
         done += check_trees(driver, store.layers, workers, progress, findings)
