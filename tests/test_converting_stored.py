@@ -145,6 +145,37 @@ def test_damaged_layer_costs_only_what_builds_on_it(
     assert snapshot(built.root) == before
 
 
+def test_container_goes_the_way_of_its_image(built: Built) -> None:
+    """The layers are whole, but the image's config is not."""
+    root, image = built.root, image_of(built.root, built.chain_ids[2])
+    (root / "image/vfs/imagedb/content/sha256" / image).write_text("{}")
+
+    run = migrator("migrate", "-g", root, "--target-driver", "overlay2")
+
+    assert run.returncode == 3, run.stdout
+    web = built.container_ids["web"]
+    assert f"container {web}: its image sha256:{image} cannot be migrated" in run.stdout
+    assert set(dump(root, "overlay2")["mounts"]) == {built.container_ids["db"]}
+    assert json.loads((root / f"containers/{web}/config.v2.json").read_text())["Driver"] == "vfs"
+    check_overlay2(root)
+    assert migrator("verify", "-g", root, "-s", "overlay2").returncode == 0
+
+
+def test_container_of_an_image_that_docker_removed(built: Built) -> None:
+    """`docker rmi --force` takes only the image away, not what its container lies on."""
+    store, image = built.root / "image/vfs", image_of(built.root, built.chain_ids[2])
+    (store / "imagedb/content/sha256" / image).unlink()
+    shutil.rmtree(store / "imagedb/metadata/sha256" / image)
+    repositories = json.loads((store / "repositories.json").read_text())
+    del repositories["Repositories"]["app"]
+    (store / "repositories.json").write_text(json.dumps(repositories))
+
+    assert not convert(built.root).problems
+
+    assert set(dump(built.root, "overlay2")["mounts"]) == {*built.container_ids.values()}
+    assert migrator("verify", "-g", built.root, "-s", "overlay2").returncode == 0
+
+
 def overlay2_of_docker(built: Built) -> str:
     """Put a store of overlay2 beside, with one layer, image and tag; returns the image's ID."""
     chain = built.chain_ids[0].removeprefix("sha256:")

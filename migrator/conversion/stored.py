@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,16 @@ _OLDEST_DRIVER = "aufs"
 
 @dataclass(frozen=True, slots=True)
 class StoredContainer:
-    """A container of the source driver: its config.v2.json and its writable layer."""
+    """A container of the source driver: its config.v2.json and its writable layer.
+
+    `image` is its image's ID, None if that is not there any more: Docker removes
+    images that stopped containers have, when it is forced to.
+    """
 
     id: str
     config: bytes
     mount: Mount
+    image: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def read_store(files: RootFiles, driver: Driver) -> Store:
             found.layers,
             all_images.images,
             tuple(reference for reference in references if reference.sound),
-            tuple(_containers(files, driver, mounts, problems)),
+            tuple(_containers(files, driver, mounts, all_images.present, problems)),
             (),
         ),
     )
@@ -151,11 +156,14 @@ def _resting_on(layers: Mapping[str, StoredLayer], store: Store) -> Store:
     containers = []
     for container in store.containers:
         parent = container.mount.parent
-        if parent is None or parent in sound:
-            containers.append(container)
-        else:
+        if parent is not None and parent not in sound:
             reason = reasons.get(parent, f"the layer {parent} below it cannot be used")
-            problems.append(Problem(Subject.CONTAINER, shown(container.id), reason))
+        elif container.image is not None and container.image not in images:
+            reason = f"its image {container.image} cannot be migrated"
+        else:
+            containers.append(container)
+            continue
+        problems.append(Problem(Subject.CONTAINER, shown(container.id), reason))
     return Store(store.driver, sound, images, tuple(references), tuple(containers), tuple(problems))
 
 
@@ -193,7 +201,11 @@ def _sound(layers: Mapping[str, StoredLayer]) -> tuple[dict[str, StoredLayer], d
 
 
 def _containers(
-    files: RootFiles, driver: Driver, mounts: Mapping[str, Mount], problems: list[Problem]
+    files: RootFiles,
+    driver: Driver,
+    mounts: Mapping[str, Mount],
+    images: Set[str],
+    problems: list[Problem],
 ) -> Iterator[StoredContainer]:
     """The containers of this driver whose writable layers are there."""
     for name in files.names("containers"):
@@ -202,7 +214,8 @@ def _containers(
             if files.status(path) is None:
                 continue
             config = files.read(path, MAX_JSON)
-            container_driver = json_object(config).get("Driver") or _OLDEST_DRIVER
+            values = json_object(config)
+            container_driver = values.get("Driver") or _OLDEST_DRIVER
             if container_driver != driver.name:
                 if container_driver != overlay2.NAME:
                     reason = f"it belongs to the driver {container_driver!s:.50}"
@@ -215,7 +228,9 @@ def _containers(
         except FormatError as error:
             problems.append(Problem(Subject.CONTAINER, shown(name), shown(error.message)))
             continue
-        yield StoredContainer(name, config, mounts[name])
+        image = values.get("Image")
+        has_image = isinstance(image, str) and image in images
+        yield StoredContainer(name, config, mounts[name], image if has_image else None)
 
 
 def _problems(findings: Iterable[Finding], carried: set[tuple[Subject, str]]) -> Iterator[Problem]:

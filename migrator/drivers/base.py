@@ -30,7 +30,7 @@ class Driver(ABC):
 
     name: ClassVar[str]
     complete_trees: ClassVar[bool] = True
-    """Whether a layer's directory holds the files of its ancestors, too."""
+    """Whether layers' directories hold the files of their ancestors, too."""
     options: ClassVar[frozenset[str]] = frozenset()
     """The storage options that it understands."""
     holder: ClassVar[str | None]
@@ -97,6 +97,20 @@ class Driver(ABC):
     def shown(self, layer: str) -> str:
         """The layer's directory as messages name it."""
         return (self.files or f"{self.name}/{{}}").format(layer)
+
+    def is_complete(self, layer: str) -> bool:
+        """Whether an image layer's directory holds the files of its ancestors, too."""
+        return self.complete_trees
+
+    def copied_from(self, layer: str, parent: str | None) -> str | None:
+        """`parent`, if the layer's directory began as a copy of its directory; else None.
+
+        Raises LayerError.
+        """
+        return parent if self.complete_trees else None
+
+    def check(self, layer: str) -> None:  # noqa: B027 (most drivers keep no such files)
+        """Raise LayerError if what stands beside an image layer's files is damaged."""
 
     def layer_exists(self, layer: str) -> bool:
         """Whether an image layer's files are there; a symbolic link does not count."""

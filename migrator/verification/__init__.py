@@ -25,8 +25,8 @@ from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
-from migrator.verification.images import read_images
-from migrator.verification.layers import LayerStore, read_layers
+from migrator.verification.images import images_elsewhere, read_images
+from migrator.verification.layers import LayerStore, StoredLayer, read_layers
 from migrator.verification.markers import check_markers
 from migrator.verification.mounts import read_mounts
 from migrator.verification.published import compare, read_manifests
@@ -78,8 +78,9 @@ def verify(
         digests = check_distribution(files, driver, published.used is not None, findings)
         migrated = check_markers(files, images, published.untouched, findings)
         mounts = read_mounts(files, source, layers, findings)
+        copies = []
         if driver == overlay2.NAME:
-            check_stacks(files, layers, mounts, findings)
+            copies = check_stacks(files, layers, mounts, findings)
         around = Surroundings(
             driver=driver,
             drivers={made.manifest.driver for made in manifests},
@@ -89,6 +90,7 @@ def verify(
             migrated=migrated,
             published=published.entries,
             untouched=published.untouched,
+            elsewhere=images_elsewhere(files, driver),
         )
         containers = check_containers(files, around, findings)
         for path, reason in files.unreadable.items():
@@ -97,7 +99,7 @@ def verify(
         bytes_read = files.bytes_read
     if not quick:
         count = default_workers() if workers is None else workers
-        bytes_read += _read_layers(source, layers, deep, count, progress, findings)
+        bytes_read += _read_layers(source, layers, copies, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
@@ -119,13 +121,14 @@ def verify(
 def _read_layers(
     driver: Driver,
     store: LayerStore,
+    copies: Sequence[StoredLayer],
     deep: bool,
     workers: int,
     progress: Progress,
     findings: Findings,
 ) -> int:
     progress.phase("reading layers")
-    done = check_contents(driver, store.layers.values(), workers, progress, findings)
+    done = check_contents(driver, [*store.layers.values(), *copies], workers, progress, findings)
     if deep:
         progress.phase("comparing trees")
         done += check_trees(driver, store.layers, workers, progress, findings)

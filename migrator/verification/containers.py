@@ -7,7 +7,7 @@ created with stays, and can be held against the legacy `config.json` beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,9 @@ class Surroundings:
     `drivers` are those that containers were moved to, `saved` has the originals
     of replaced files, as a path in the data root. `mounts` are the containers'
     writable layers, `migrated` gives the image ID of a v1 ID, `published` the
-    manifest's entries. On an `untouched` root nobody can have removed a container's image.
+    manifest's entries. On an `untouched` root nobody can have removed a container's
+    image since; but if the root has stores of other drivers, and their images (those
+    `elsewhere`, a set a store) are others, it was missing before.
     """
 
     driver: str
@@ -65,6 +67,7 @@ class Surroundings:
     migrated: Mapping[str, str]
     published: Mapping[str, Entry]
     untouched: bool
+    elsewhere: Sequence[Set[str]]
 
 
 def check_containers(files: RootFiles, around: Surroundings, findings: Findings) -> int:
@@ -117,7 +120,9 @@ def _legacy_config(files: RootFiles, name: str) -> dict[str, Any]:
 def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_id: str) -> None:
     image = around.store.images.get(image_id)
     if image_id and image_id not in around.store.present and around.untouched:
-        raise FormatError(f"its image {image_id} is not there")
+        was_there = any(image_id in images for images in around.elsewhere)
+        if was_there or not around.elsewhere:
+            raise FormatError(f"its image {image_id} is not there")
     if name not in around.mounts:
         state = _section(config, "State")
         if not (state.get("Dead") or state.get("RemovalInProgress")):

@@ -35,10 +35,10 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class TreeTask:
-    """A layer's tree, and its parent's if trees are complete; `estimate` is in bytes.
+    """A layer's tree, and its parent's if it began as a copy; `estimate` is in bytes.
 
     `cache_id` and `parent` (a cache-id, too) name their directories; `below`
-    those of all layers underneath, nearest first, if trees are not complete.
+    those of all layers underneath, nearest first, if the tree is not complete.
     """
 
     driver: Driver
@@ -91,14 +91,15 @@ def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]
         if layer.parent is not None and above is None:
             # Found already: its parent is missing or malformed.
             continue
+        complete = driver.is_complete(layer.cache_id)
         yield TreeTask(
             driver,
             layer.chain,
             layer.record,
             layer.cache_id,
-            above.cache_id if above and driver.complete_trees else None,
-            () if driver.complete_trees else _below(layers, layer),
-            2 * inherited[layer.chain] if driver.complete_trees else 0,
+            driver.copied_from(layer.cache_id, above.cache_id if above else None),
+            () if complete else _below(layers, layer),
+            2 * inherited[layer.chain] if complete else 0,
         )
 
 
@@ -155,9 +156,12 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
     coverage = Coverage(driver.data_root / task.record, directory)
     missing = set(coverage.own)
     above = driver.layer_root(task.parent) if task.parent is not None else None
+    complete = driver.is_complete(task.cache_id)
     comparison = _Comparison(progress)
     walk = PairWalk(directory, above if b"" not in coverage.opaque else None)
     for pair in walk:
+        if not complete:
+            pair = _without_deletion(pair)
         missing.discard(pair.path)
         if pair.path in coverage.opaque:
             walk.hide_old()
@@ -167,21 +171,18 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
             continue
         if pair.path in coverage.deleted:
             walk.hide_old()
-            if (
-                pair.new is not None
-                and driver.complete_trees
-                and pair.path not in coverage.ancestors
-            ):
+            if pair.new is not None and complete and pair.path not in coverage.ancestors:
                 yield pair.path, "is there, though the layer's record deletes it"
             continue
         if pair.new is None:
-            yield pair.path, "is missing; the parent has it, and the record does not delete it"
+            if pair.old is not None:
+                yield pair.path, "is missing; the parent has it, and the record does not delete it"
         elif pair.old is not None:
             for reason in comparison.of(pair):
                 yield pair.path, reason
         elif not (
             (pair.new.is_directory and pair.path in coverage.ancestors)
-            or (not driver.complete_trees and _is_whiteout(pair.path, pair.new))
+            or (not complete and _is_whiteout(pair.path, pair.new))
             or _is_copy_to_docker(task, pair.path, pair.new.status)
         ):
             yield pair.path, "is neither in the layer's record nor in the parent"
@@ -211,10 +212,18 @@ def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> b
 
 
 def _is_whiteout(path: bytes, node: Node) -> bool:
-    """A whiteout as aufs (a name) or overlay2 (a device 0/0) keeps it, or aufs's bookkeeping."""
-    return b"/" + WHITEOUT in b"/" + path or (
-        stat.S_ISCHR(node.status.st_mode) and node.status.st_rdev == 0
-    )
+    """A whiteout as aufs (a name) or overlayfs keeps it, or aufs's bookkeeping."""
+    return b"/" + WHITEOUT in b"/" + path or _is_deletion(node)
+
+
+def _is_deletion(node: Node) -> bool:
+    """A whiteout as overlayfs keeps it: a device 0/0."""
+    return stat.S_ISCHR(node.status.st_mode) and node.status.st_rdev == 0
+
+
+def _without_deletion(pair: Pair) -> Pair:
+    """The pair as far as the older tree adds something to what lies below both."""
+    return pair._replace(old=None) if pair.old is not None and _is_deletion(pair.old) else pair
 
 
 class _Comparison:

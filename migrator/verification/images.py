@@ -49,6 +49,17 @@ def read_images(files: RootFiles, driver: str, store: LayerStore, findings: Find
     return ImageStore(frozenset(present), images)
 
 
+def images_elsewhere(files: RootFiles, driver: str) -> list[frozenset[str]]:
+    """The image IDs in each store of another driver than `driver`."""
+    paths = (f"image/{name}/imagedb/content/sha256" for name in files.names("image"))
+    mine = f"image/{driver}/"
+    return [
+        frozenset(SHA256 + name for name in files.names(path))
+        for path in paths
+        if not path.startswith(mine) and files.is_directory(path)
+    ]
+
+
 def _read(config: bytes, image_id: str) -> StoredImage:
     actual = sha256_digest(config)
     if actual != image_id:

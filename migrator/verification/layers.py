@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from migrator.drivers import Driver
-from migrator.errors import FormatError, Subject
+from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256, chain_id
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
@@ -74,9 +74,8 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
             if other != chain:
                 reason = f"the layer {other} has the cache-id {layer.cache_id} too"
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
-            where = driver.files or driver.holder
-            if where is not None and not exists(files, driver, where.format(layer.cache_id)):
-                reason = f"there is no directory {where.format(layer.cache_id)}"
+            reason = _fault(files, driver, layer.cache_id)
+            if reason:
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
                 homeless.append(chain)
     for layer in layers.values():
@@ -89,11 +88,21 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
     return LayerStore(frozenset(present), layers)
 
 
-def exists(files: RootFiles, driver: Driver, path: str) -> bool:
-    """Whether a driver has what a cache-id names."""
+def _fault(files: RootFiles, driver: Driver, cache_id: str) -> str:
+    """What is wrong with what a cache-id names; empty if nothing is."""
     if driver.files is not None:
-        return files.is_directory(path)
-    return files.status(path) is not None
+        where = driver.shown(cache_id)
+        if not files.is_directory(where):
+            return f"there is no directory {where}"
+    elif driver.holder is not None:
+        where = driver.holder.format(cache_id)
+        if files.status(where) is None:
+            return f"there is no directory {where}"
+    try:
+        driver.check(cache_id)
+    except LayerError as error:
+        return str(error)
+    return ""
 
 
 def line(files: RootFiles, path: str, pattern: re.Pattern[str], what: str) -> str:

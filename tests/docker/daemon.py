@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,13 @@ class Daemon:
         return self.run("version", check=False).returncode == 0
 
     def run(
-        self, *arguments: str | Path, check: bool = True, stdin: Path | None = None
+        self,
+        *arguments: str | Path,
+        check: bool = True,
+        stdin: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """`docker ARGUMENTS`."""
+        """`docker ARGUMENTS`, with the variables `env` besides the usual."""
         with contextlib.ExitStack() as stack:
             source: Any = stack.enter_context(stdin.open("rb")) if stdin else subprocess.DEVNULL
             run = subprocess.run(
@@ -99,7 +103,7 @@ class Daemon:
                 capture_output=True,
                 text=True,
                 errors="surrogateescape",
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **(env or {})},
                 check=False,
                 timeout=300,
             )

@@ -153,7 +153,7 @@ def store_for_daemon(
     driver = SOURCES[name]
     store = Store(name, driver, unpack(name), directory / "root", golden(name))
     if driver == "btrfs":
-        with _btrfs(directory / "btrfs.img", store.root):
+        with btrfs_at(directory / "btrfs.img", store.root):
             _copy_with_subvolumes(store.legacy, store.root)
             yield store
     else:
@@ -163,9 +163,10 @@ def store_for_daemon(
 
 
 @contextmanager
-def _btrfs(image: Path, point: Path) -> Iterator[None]:
+def btrfs_at(image: Path, point: Path, size: int = 1 << 30) -> Iterator[None]:
+    """A new btrfs of `size` bytes in the file `image`, mounted at `point`, a new directory."""
     with image.open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(size)
     subprocess.run(["mkfs.btrfs", "-q", image], check=True, stdout=subprocess.DEVNULL)
     point.mkdir()
     subprocess.run(["mount", "-o", "loop", image, point], check=True)
