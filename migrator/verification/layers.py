@@ -77,6 +77,11 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
             where = driver.files or driver.holder
             if where is not None and not exists(files, driver, where.format(layer.cache_id)):
                 reason = f"there is no directory {where.format(layer.cache_id)}"
+                if _is_gone_from_graph(files, layer.cache_id):
+                    reason += (
+                        "; its legacy image is not there either: a Docker <= 1.9 that was"
+                        " started here again may have removed both"
+                    )
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
                 homeless.append(chain)
     for layer in layers.values():
@@ -87,6 +92,12 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
     for chain in homeless:
         del layers[chain]
     return LayerStore(frozenset(present), layers)
+
+
+def _is_gone_from_graph(files: RootFiles, cache_id: str) -> bool:
+    """Whether a legacy store has other images, but not one of this name."""
+    legacy = files.names("graph")
+    return any(map(HEX.fullmatch, legacy)) and cache_id not in legacy
 
 
 def exists(files: RootFiles, driver: Driver, path: str) -> bool:
