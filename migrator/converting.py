@@ -26,6 +26,7 @@ from migrator.state.directory import Phase
 from migrator.state.space import NOTHING, Space, check_space
 from migrator.state.staging import Staging
 from migrator.verification.files import RootFiles
+from migrator.verification.use import what_docker_left
 
 
 def convert_root(
@@ -108,5 +109,5 @@ def _prepare(plan: ConversionPlan, summary: Summary, progress: Progress) -> Conv
             if staging.is_empty:
                 summary.nothing_new(summary.problems)
                 return None
-            staging.seal(summary.problems)
+            staging.seal(summary.problems, *what_docker_left(plan.root.path))
     return converted

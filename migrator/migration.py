@@ -22,6 +22,7 @@ from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.space import Space
 from migrator.state.staging import Staging
+from migrator.verification.use import what_docker_left
 
 
 def migrate(
@@ -99,7 +100,7 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
             state.remove()
             summary.nothing_new([*plan.problems, *rewritten.problems])
             return
-        staging.seal(rewritten.problems)
+        staging.seal(rewritten.problems, *what_docker_left(root.path))
     with timings.phase("publish"):
         progress.phase("publishing")
         publication.publish(state)

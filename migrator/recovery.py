@@ -14,7 +14,8 @@ from migrator.migration import refuse_daemon
 from migrator.planning import Plan, make_plan
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
-from migrator.text import count
+from migrator.text import count, printable
+from migrator.verification.use import sign_of_use_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ _STATES = {
     ),
 }
 
+
+_USED = (
+    "`migrator verify` checks it; `migrator rollback --force` takes it back, and what"
+    " Docker has made since is lost"
+)
 
 _CONVERSION_STATES = {
     Phase.PREPARING: Status(
@@ -105,6 +111,9 @@ def status(data_root: Path, driver: str = "auto", *, storage_opts: Iterable[str]
 def _joined(states: Sequence[StateDirectory]) -> Status:
     """What the last of several migrations says, and what came before it."""
     last, *before = (_status_of(state) for state in states)
+    if states[0].phase is Phase.PUBLISHED and (sign := sign_of_use_in(states[0].data_root)):
+        state = f"{last.state}; Docker has used it since: {printable(sign)}"
+        last = Status(state, _USED)
     told = "; before that: ".join((last.state, *(s.state for s in before)))
     if states[0].phase is Phase.PREPARING and not (before or states[0].target):
         told = f"legacy; {told}"

@@ -20,9 +20,9 @@ from migrator.files import open_regular, refusal
 from migrator.state.soundness import MAX_MANIFEST
 from migrator.text import shown
 
-SCHEMA = 2
-# The first had no trees.
-_READABLE = (1, SCHEMA)
+SCHEMA = 3
+# The first had no trees, the second nothing about Docker.
+_READABLE = (1, 2, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ class Manifest:
     """`directories` are those created, parents first; `listing` is the data root's before.
 
     `joined` has the names that were before in every other directory that was
-    there and got something new, by its path.
+    there and got something new, by its path. `bookkeeping` is what Docker's own
+    files were at the end of the migration; `used` says what showed by then that
+    Docker had used the data root since the migration before this one.
     """
 
     driver: str
@@ -68,6 +70,8 @@ class Manifest:
     listing: list[str] = field(default_factory=list)
     joined: dict[str, list[str]] = field(default_factory=dict)
     trees: list[Tree] = field(default_factory=list)
+    bookkeeping: list[Entry] = field(default_factory=list)
+    used: str | None = None
 
     @property
     def things(self) -> list[Tree | Entry]:
@@ -95,6 +99,7 @@ class Manifest:
                 raise FormatError("the manifest is of another version", subject=str(path))
             values["files"] = [Entry(**entry) for entry in values["files"]]
             values["trees"] = [Tree(**tree) for tree in values.get("trees", ())]
+            values["bookkeeping"] = [Entry(**entry) for entry in values.get("bookkeeping", ())]
             manifest = cls(**values)
             manifest._check()
             return manifest
@@ -114,14 +119,17 @@ class Manifest:
         Whoever made a data root may have made its manifest, too: what it names
         lies in the data root.
         """
+        entries = [*self.files, *self.bookkeeping]
         names = [*self.listing, *(name for names in self.joined.values() for name in names)]
-        paths = [*self.directories, *self.joined, *(thing.path for thing in self.things)]
-        digests = [entry.blake3 for entry in self.files]
+        paths = [*self.directories, *self.joined, *(tree.path for tree in self.trees)]
+        paths += [entry.path for entry in entries]
+        digests = [entry.blake3 for entry in entries]
         digests += [tree.fingerprint for tree in self.trees]
-        digests += [entry.replaced for entry in self.files if entry.replaced is not None]
+        digests += [entry.replaced for entry in entries if entry.replaced is not None]
+        digests += [] if self.used is None else [self.used]
         if not all(type(text) is str for text in (self.driver, *names, *paths, *digests)):
             raise TypeError("a name that is no text")
-        numbers = [n for entry in self.files for n in (entry.mode, entry.inode, entry.mtime_ns)]
+        numbers = [n for each in entries for n in (each.mode, each.inode, each.mtime_ns)]
         if not all(type(number) is int for number in numbers):
             raise TypeError("a number that is none")
         for path in paths:

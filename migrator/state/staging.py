@@ -113,10 +113,16 @@ class Staging:
         """Whether there is nothing to publish."""
         return not (self._files or self._trees)
 
-    def seal(self, left_out: Iterable[Problem] = ()) -> Manifest:
+    def seal(
+        self,
+        left_out: Iterable[Problem] = (),
+        bookkeeping: Iterable[Entry] = (),
+        used: str | None = None,
+    ) -> Manifest:
         """Flush everything to the disk, and write down what is going to be published.
 
-        `left_out` is what does not come over, for the next run to tell.
+        `left_out` is what does not come over, for the next run to tell; the others
+        are as in `Manifest`.
         """
         # One wait for all; where it tells no errors each file is asked for its own, which
         # costs little by then, but still most of what a layer without files costs.
@@ -131,6 +137,8 @@ class Staging:
             listing=[name for name in self._names(root) if not is_state(name)],
             joined=self._joined,
             trees=self._trees,
+            bookkeeping=list(bookkeeping),
+            used=used,
         )
         left_out_file.write(self._state.left_out, left_out)
         manifest.save(self._state.manifest)

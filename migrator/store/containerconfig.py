@@ -49,6 +49,11 @@ def with_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | None:
     """
     if gojson.decode(hostconfig_json, _HOST_CONFIG).links is not None:
         return None
+    return with_these_links(hostconfig_json, links)
+
+
+def with_these_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes:
+    """hostconfig.json with these links instead of its own. Raises FormatError."""
     return _with(hostconfig_json, _LINKS, STRINGS.write(tuple(links)))
 
 
@@ -72,7 +77,7 @@ def with_more_links(hostconfig_json: bytes, links: Sequence[str]) -> bytes | Non
     merged = [*present, *missing]
     if list(present) == sorted(present, key=alias_of):
         merged.sort(key=alias_of)
-    return _with(hostconfig_json, _LINKS, STRINGS.write(tuple(merged)))
+    return with_these_links(hostconfig_json, merged)
 
 
 def alias_of(link: str) -> str:

@@ -25,11 +25,12 @@ from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
+from migrator.verification.history import read_manifests
 from migrator.verification.images import images_elsewhere, read_images
 from migrator.verification.layers import LayerStore, StoredLayer, read_layers
 from migrator.verification.markers import check_markers
 from migrator.verification.mounts import read_mounts
-from migrator.verification.published import compare, read_manifests
+from migrator.verification.published import compare
 from migrator.verification.references import check_references
 from migrator.verification.stacks import check_stacks
 
@@ -67,15 +68,13 @@ def verify(
             # What is missing for reading layers is said before any work.
             with source.opened():
                 pass
-        mine = next((made for made in manifests if made.manifest.driver == driver), None)
-        others = [made.manifest for made in manifests if made is not mine]
         progress.phase("comparing with the manifest")
-        published = compare(files, mine.manifest if mine else None, others, findings)
+        published = compare(files, driver, manifests, findings)
         progress.phase("checking metadata")
         layers = read_layers(files, source, findings)
         images = read_images(files, driver, layers, findings)
         references = check_references(files, driver, images, findings)
-        digests = check_distribution(files, driver, published.used is not None, findings)
+        digests = check_distribution(files, driver, published.in_use, findings)
         migrated = check_markers(files, images, published.untouched, findings)
         mounts = read_mounts(files, source, layers, findings)
         copies = []
@@ -84,11 +83,10 @@ def verify(
         around = Surroundings(
             driver=driver,
             drivers={made.manifest.driver for made in manifests},
-            saved=f"{mine.directory}/saved" if mine else "",
             store=images,
             mounts=mounts,
             migrated=migrated,
-            published=published.entries,
+            replaced=published.replaced,
             untouched=published.untouched,
             elsewhere=images_elsewhere(files, driver),
         )
@@ -111,7 +109,7 @@ def verify(
         references=references,
         containers=containers,
         digests=digests,
-        published=len(published.entries),
+        published=published.files,
         used=published.used,
         bytes_read=bytes_read,
         seconds=time.perf_counter() - begun,

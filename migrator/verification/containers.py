@@ -15,9 +15,10 @@ from blake3 import blake3
 
 from migrator.errors import FormatError, Subject
 from migrator.state.manifest import Entry
-from migrator.store.containerconfig import with_links
+from migrator.store.containerconfig import with_these_links
 from migrator.verification.files import MissingFileError, RootFiles, json_object
 from migrator.verification.findings import Findings
+from migrator.verification.history import Original
 from migrator.verification.images import ImageStore
 from migrator.verification.layers import DIGEST
 from migrator.verification.mounts import Mount
@@ -51,21 +52,20 @@ _DEPTH = 12
 class Surroundings:
     """What containers are held against.
 
-    `drivers` are those that containers were moved to, `saved` has the originals
-    of replaced files, as a path in the data root. `mounts` are the containers'
-    writable layers, `migrated` gives the image ID of a v1 ID, `published` the
-    manifest's entries. On an `untouched` root nobody can have removed a container's
-    image since; but if the root has stores of other drivers, and their images (those
-    `elsewhere`, a set a store) are others, it was missing before.
+    `drivers` are those that containers were moved to, `mounts` the containers'
+    writable layers, `migrated` gives the image ID of a v1 ID. `replaced` are the
+    files that were, as they were published, with what was there before. On an
+    `untouched` root nobody can have removed a container's image since; but if the
+    root has stores of other drivers, and their images (those `elsewhere`, a set a
+    store) are others, it was missing before.
     """
 
     driver: str
     drivers: Set[str]
-    saved: str
     store: ImageStore
     mounts: Mapping[str, Mount]
     migrated: Mapping[str, str]
-    published: Mapping[str, Entry]
+    replaced: Mapping[str, tuple[Entry, Original]]
     untouched: bool
     elsewhere: Sequence[Set[str]]
 
@@ -132,17 +132,19 @@ def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_
 
 
 def _check_host_config(files: RootFiles, path: str, around: Surroundings) -> None:
-    entry = around.published.get(path)
     try:
         data = files.read(path)
     except MissingFileError:
         return
     config = json_object(data)
-    if entry is None or entry.replaced is None or blake3(data).hexdigest() == entry.blake3:
+    if path not in around.replaced:
         return
-    original = files.read(f"{around.saved}/{path}")
-    if blake3(original).hexdigest() != entry.replaced:
-        raise FormatError(f"its original in {around.saved} is damaged")
+    entry, kept = around.replaced[path]
+    if blake3(data).hexdigest() == entry.blake3:
+        return
+    original = files.read(kept.path)
+    if blake3(original).hexdigest() != kept.blake3:
+        raise FormatError(f"its original, {kept.path}, is damaged")
     before = json_object(original)
     for section in (before, config):
         if _plain(section.get("NetworkMode")) in _DEFAULT_NETWORK:
@@ -151,8 +153,7 @@ def _check_host_config(files: RootFiles, path: str, around: Surroundings) -> Non
     links = config.get("Links") or []
     if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
         raise FormatError("has no list of strings as Links")
-    published = with_links(original, links)
-    if published is None or blake3(published).hexdigest() != entry.blake3:
+    if blake3(with_these_links(original, links)).hexdigest() != entry.blake3:
         raise FormatError("its Links are not those that the migration wrote")
 
 

@@ -76,6 +76,11 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
             reason = _fault(files, driver, layer.cache_id)
             if reason:
+                if _is_gone_from_graph(files, layer.cache_id):
+                    reason += (
+                        "; its legacy image is not there either: a Docker <= 1.9 that was"
+                        " started here again may have removed both"
+                    )
                 findings.add(Subject.LAYER, chain, f"{path}/cache-id", reason)
                 homeless.append(chain)
     for layer in layers.values():
@@ -86,6 +91,12 @@ def read_layers(files: RootFiles, driver: Driver, findings: Findings) -> LayerSt
     for chain in homeless:
         del layers[chain]
     return LayerStore(frozenset(present), layers)
+
+
+def _is_gone_from_graph(files: RootFiles, cache_id: str) -> bool:
+    """Whether a legacy store has other images, but not one of this name."""
+    legacy = files.names("graph")
+    return any(map(HEX.fullmatch, legacy)) and cache_id not in legacy
 
 
 def _fault(files: RootFiles, driver: Driver, cache_id: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from migrator.errors import FormatError, Subject
 from migrator.store.markers import IMAGES, TAGS
 from migrator.verification.files import MissingFileError, RootFiles, json_object
@@ -16,7 +18,8 @@ def check_markers(
     """Check both; returns the map of v1 IDs to image IDs, empty without one.
 
     Docker keeps the entries of images that were removed, so only on an
-    `untouched` root must all images be there.
+    `untouched` root must all images be there. Legacy images need not be: an old
+    daemon that goes on removes some, their owner in the end all of them.
     """
     with findings.noting(Subject.ROOT, TAGS, TAGS):
         if (status := files.status(TAGS)) is not None and status.st_size:
@@ -34,8 +37,13 @@ def check_markers(
             if not isinstance(image_id, str) or DIGEST.fullmatch(image_id) is None:
                 raise FormatError(f"has {str(image_id)[:100]!r} for {v1_id}, which is no image ID")
             images[v1_id] = image_id
-            if legacy and v1_id not in legacy:
-                raise FormatError(f"has {v1_id}, of which there is no legacy image")
+            if v1_id not in legacy and (other := _alike(v1_id, legacy - values.keys())):
+                raise FormatError(f"has {v1_id}, where the legacy image is {other}")
             if untouched and image_id not in store.present:
                 raise FormatError(f"has {image_id} for {v1_id}, which is not there")
     return images
+
+
+def _alike(v1_id: str, others: Set[str]) -> str | None:
+    """One of the other IDs that differs in one digit alone, as a damaged one does."""
+    return next((o for o in others if sum(map(str.__ne__, v1_id, o)) == 1), None)

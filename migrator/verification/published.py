@@ -12,27 +12,34 @@ any reason): `containers` knows what must be in them.
 from __future__ import annotations
 
 import enum
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from blake3 import blake3
 
 from migrator.capabilities import TO_COMPARE, require
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
 from migrator.layer.treefingerprint import fingerprint
-from migrator.state.directory import Phase, StateDirectory, is_state
-from migrator.state.manifest import Entry, Manifest, Tree
-from migrator.store.markers import IMAGES, TAGS
+from migrator.state.manifest import Entry, Tree
+from migrator.store.markers import IMAGES
 from migrator.verification.birth import birth_ns
 from migrator.verification.containers import CONFIG, HOST_CONFIG
 from migrator.verification.files import MissingFileError, RootFiles
 from migrator.verification.findings import Findings
-from migrator.verification.use import sign_of_use
-
-_MAX_MANIFEST = 1 << 30
+from migrator.verification.history import (
+    Made,
+    Original,
+    held_files,
+    held_trees,
+    originals,
+    was_used_before,
+)
+from migrator.verification.use import (
+    has_kept_times,
+    is_written_by_docker,
+    is_written_once,
+    sign_of_use,
+)
 
 
 class _State(enum.Enum):
@@ -51,98 +58,57 @@ class _Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The manifest of a finished migration, and the name of the state directory it is in."""
-
-    directory: str
-    manifest: Manifest
-
-
-@dataclass(frozen=True, slots=True)
 class Published:
-    """What the manifest says: its entries by path, and what shows later use by Docker.
+    """What the manifests say: how many `files`, and which of them replaced what.
 
-    `untouched` is whether Docker certainly has not used the root since; never
-    so without a manifest.
+    `used` is what shows that Docker has used the root since the last migration,
+    `untouched` whether Docker >= 1.10 certainly was never here; never so without
+    a manifest. `in_use` is the opposite, as far as a manifest tells.
     """
 
-    entries: dict[str, Entry]
+    files: int
+    replaced: dict[str, tuple[Entry, Original]]
     used: str | None
     untouched: bool
+    in_use: bool
 
 
-def read_manifests(files: RootFiles, findings: Findings) -> list[Made]:
-    """The manifests of finished migrations, the last one first; a damaged one is a finding."""
-    names = sorted(filter(is_state, files.names()), reverse=True)
-    found = (_read_manifest(files, name, findings) for name in names)
-    return [made for made in found if made is not None]
+def compare(files: RootFiles, driver: str, made: Sequence[Made], findings: Findings) -> Published:
+    """Compare all that was published for `driver` with the manifests; the faults become findings.
 
-
-def _read_manifest(files: RootFiles, directory: str, findings: Findings) -> Made | None:
-    state = StateDirectory.named(files.root, directory)
-    assert state is not None
-    with findings.noting(Subject.ROOT, f"{directory}/phase", f"{directory}/phase"):
-        for name, limit in (("phase", 4096), ("manifest.json", _MAX_MANIFEST)):
-            status = files.status(f"{directory}/{name}")
-            if status is not None and not (
-                stat.S_ISREG(status.st_mode) and status.st_size <= limit
-            ):
-                raise FormatError(f"{directory}/{name} is no regular file of a sane size")
-        phase = state.phase if files.is_directory(directory) else Phase.NONE
-        if phase in (Phase.PUBLISHING, Phase.UNDOING):
-            raise FormatError(f"a migration was interrupted while {phase}; finish it first")
-        if phase is Phase.PUBLISHED:
-            path = f"{directory}/manifest.json"
-            with findings.noting(Subject.ROOT, path, path):
-                return Made(directory, _checked(Manifest.load(state.manifest)))
-    return None
-
-
-def _checked(manifest: Manifest) -> Manifest:
-    """The manifest itself. Raises FormatError when a value is not of its type."""
-    lists = (manifest.listing, manifest.directories)
-    if not all(isinstance(names, list) for names in lists):
-        raise FormatError("is no manifest")
-    texts = [manifest.driver, *manifest.listing, *manifest.directories]
-    numbers: list[object] = []
-    for entry in manifest.files:
-        texts += [entry.path, entry.blake3]
-        numbers += [entry.inode, entry.mtime_ns]
-    if not all(type(text) is str for text in texts) or not all(type(n) is int for n in numbers):
-        raise FormatError("is no manifest")
-    return manifest
-
-
-def compare(
-    files: RootFiles, manifest: Manifest | None, others: Sequence[Manifest], findings: Findings
-) -> Published:
-    """Compare all that was published with the manifest; the faults become findings.
-
-    `others` are the manifests of other migrations of this data root.
+    `made` are all migrations of the data root, the last one first.
     """
-    if manifest is None:
-        return Published({}, None, untouched=False)
-    compared = [_compared(files, entry, findings) for entry in manifest.files]
-    changed = {item.entry.path for item in compared if item.state is _State.CHANGED}
-    used = sign_of_use(files, manifest, others, changed)
-    if used is None and manifest.trees:
+    if not any(each.manifest.driver == driver for each in made):
+        return Published(0, {}, None, untouched=False, in_use=False)
+    held = held_files(made, driver)
+    used = sign_of_use(files, made, held)
+    # Trees are told by their times, too.
+    kept = has_kept_times(files, held, exactly=True)
+    trees = held_trees(made, driver, used) if kept else []
+    if trees:
         require(TO_COMPARE, "comparing layers with what was built", files.root)
-        # A use leaves its traces in these.
-        for tree in manifest.trees:
-            with findings.noting(*_about(tree.path), tree.path):
-                _check_tree(files, tree)
-    found = [item for item in compared if item.inode]
+    for tree in trees:
+        with findings.noting(*_about(tree.path), tree.path):
+            _check_tree(files, tree)
+    compared = [(each, _compared(files, each.entry, findings)) for each in held.values()]
+    found = [item for _, item in compared if item.inode]
     copied = bool(found) and all(item.inode != item.entry.inode for item in found)
-    for item in compared:
-        path, reason = item.entry.path, None
-        if item.state is _State.CHANGED:
-            reason = _fault_of_change(files, item, used, copied)
-        elif item.state is _State.MISSING:
-            path, reason = _fault_of_absence(files, path, used)
-        if reason is not None:
-            findings.add(*_about(path), path, reason)
-    entries = {entry.path: entry for entry in manifest.files}
-    return Published(entries, used, untouched=used is None)
+    for each, item in compared:
+        _judge(files, item, used or each.used, copied, findings)
+    untouched = used is None and not was_used_before(made)
+    return Published(len(held), originals(held), used, untouched, in_use=not untouched)
+
+
+def _judge(
+    files: RootFiles, item: _Compared, used: str | None, copied: bool, findings: Findings
+) -> None:
+    path, reason = item.entry.path, None
+    if item.state is _State.CHANGED:
+        reason = _fault_of_change(files, item, used, copied)
+    elif item.state is _State.MISSING:
+        path, reason = _fault_of_absence(files, path, used)
+    if reason is not None:
+        findings.add(*_about(path), path, reason)
 
 
 def _check_tree(files: RootFiles, tree: Tree) -> None:
@@ -160,7 +126,7 @@ def _compared(files: RootFiles, entry: Entry, findings: Findings) -> _Compared:
     try:
         digest, status = files.digest(entry.path)
         same = digest == entry.blake3 or (
-            entry.path == IMAGES and _is_written_by_docker(files, entry)
+            entry.path == IMAGES and is_written_by_docker(files, entry)
         )
     except MissingFileError:
         return _Compared(entry, _State.MISSING)
@@ -171,18 +137,12 @@ def _compared(files: RootFiles, entry: Entry, findings: Findings) -> _Compared:
     return _Compared(entry, state, status.st_ino, status.st_mtime_ns)
 
 
-def _is_written_by_docker(files: RootFiles, entry: Entry) -> bool:
-    """Whether only a newline was added: Docker 1.10 to 18.09 writes the map at every start."""
-    data = files.read(entry.path)
-    return data.endswith(b"\n") and blake3(data[:-1]).hexdigest() == entry.blake3
-
-
 def _fault_of_change(
     files: RootFiles, item: _Compared, used: str | None, copied: bool
 ) -> str | None:
     """Why another content than the published one is a fault, if it is."""
     entry = item.entry
-    if _is_written_once(entry.path):
+    if is_written_once(entry.path):
         return "its content is not what the migration wrote"
     same_file = item.inode == entry.inode
     if same_file and item.mtime_ns == entry.mtime_ns:
@@ -218,13 +178,6 @@ def _thing(path: str) -> str:
         case ["image", driver, "layerdb", kind, name, *_]:
             return f"image/{driver}/layerdb/{kind}/{name}"
     return path
-
-
-def _is_written_once(path: str) -> bool:
-    match path.split("/"):
-        case ["image", _, "layerdb", *_] | ["image", _, "imagedb", "content", *_]:
-            return True
-    return path == TAGS
 
 
 def _about(path: str) -> tuple[Subject, str]:
