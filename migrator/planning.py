@@ -27,6 +27,7 @@ from migrator.state.directory import Phase, StateDirectory
 from migrator.store.markers import TAGS, read_image_map
 from migrator.store.overlay2 import MAX_CHAIN
 from migrator.store.references import read_names
+from migrator.verification.use import sign_of_use_in
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
 # only costs time and memory, which grow with its square.
@@ -44,7 +45,8 @@ class Plan:
     `containers_before` have been; `links` are to come into their host configs, by
     container. `target` is the storage driver that the new
     store is for, `marked` whether it says of itself that it is complete.
-    `state` is where a run keeps what it does.
+    `state` is where a run keeps what it does. The store is `untouched` if all of
+    it comes from earlier migrations, and nothing shows that Docker has been here since.
     """
 
     root: LegacyRoot
@@ -60,6 +62,7 @@ class Plan:
     links: Mapping[str, Sequence[Link]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     marked: bool = True
+    untouched: bool = False
 
     @property
     def nothing_new(self) -> bool:
@@ -161,6 +164,7 @@ def make_plan(root: LegacyRoot, target: str = "", carried: Container[str] = ()) 
             ),
         ),
         marked=marked,
+        untouched=bool(tasks) and not converts and is_untouched(root.path),
     )
 
 
@@ -199,6 +203,13 @@ def _is_done(data_root: Path, target: str, container: str) -> bool:
 
 class _Settings(msgspec.Struct):
     driver: str = msgspec.field(name="Driver", default="")
+
+
+def is_untouched(data_root: Path) -> bool:
+    """Whether migrator migrated a data root in place, and Docker certainly did not use it since."""
+    states = StateDirectory.all(data_root)
+    ours = any(not each.target and each.phase is Phase.PUBLISHED for each in states)
+    return ours and sign_of_use_in(data_root) is None
 
 
 def is_marked(data_root: Path) -> bool:

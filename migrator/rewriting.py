@@ -105,7 +105,7 @@ def rewrite(
 def _images(
     plan: Plan, hashed: Hashed, staging: Stage, directories: Directories, result: Rewritten
 ) -> dict[str, MigratedImage]:
-    stores = _Stores(staging, plan.target, directories)
+    stores = _Stores(staging, plan, directories)
     needed = _needed(plan)
     done: dict[str, MigratedImage] = {}
     lost: dict[str, str] = {}
@@ -143,11 +143,20 @@ def _needed(plan: Plan) -> set[str]:
 class _Stores:
     """The parts of the new store that images go into."""
 
-    def __init__(self, staging: Stage, driver: str, directories: Directories) -> None:
+    def __init__(self, staging: Stage, plan: Plan, directories: Directories) -> None:
         self.directories = directories
-        self.layers = LayerDB(staging, driver)
-        self.images = ImageDB(staging, driver)
-        self.distribution = Distribution(staging, driver)
+        self.layers = LayerDB(staging, plan.target)
+        self.images = ImageDB(staging, plan.target)
+        self.distribution = Distribution(staging, plan.target)
+        movable = plan.images if plan.untouched else ()
+        self._order = {image.v1_id: number for number, image in enumerate(movable)}
+
+    def comes_before(self, v1_id: str, other: str) -> bool:
+        """Whether an image would have registered its layer first, had it not been left out before.
+
+        Never so where a container may lie on the layer of the other one by now.
+        """
+        return self._order.get(v1_id, 0) < self._order.get(other, -1)
 
 
 def _image(
@@ -175,6 +184,8 @@ def _image(
     )
     if new:
         result.directories.add(cache_id)
+    elif stores.comes_before(image.v1_id, stores.layers.cache_id(chain)):
+        stores.layers.move(chain, cache_id)
     result.layers += new
     result.duplicates += not new
     entry = imageconfig.history_entry(image.json)

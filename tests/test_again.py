@@ -113,6 +113,40 @@ def test_a_repaired_layer_makes_the_store_that_never_missed_it(
     assert snapshot(built.root) == original
 
 
+@pytest.mark.parametrize("first", ["2207dd1d4ae7", "861aa4c86981", "e57265768b3f"])
+def test_the_first_of_twins_holds_their_layer_although_it_came_second(
+    first: str, store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    name = "docker-1.9.1-overlay"
+    root = store_copy(name)
+    (layer,) = (root / "overlay").glob(f"{first}*")
+    original = snapshot(root)
+    back = away(root, f"overlay/{layer.name}")
+    migration.migrate(root, workers=0)
+    back()
+    migration.migrate(root, workers=0)
+    assert dump(root, "overlay") == golden(name)
+    assert migrator("verify", "-g", root).returncode == 0
+    recovery.rollback(root)
+    recovery.rollback(root)
+    assert snapshot(root) == original
+
+
+def test_a_layer_that_docker_may_have_used_stays_where_it_is(
+    store_copy: Callable[[str], Path],
+) -> None:
+    root = store_copy("docker-1.9.1-overlay")
+    (layer,) = (root / "overlay").glob("2207dd1d4ae7*")
+    back = away(root, f"overlay/{layer.name}")
+    migration.migrate(root, workers=0)
+    twin = dump(root, "overlay")["layers"]
+    (root / "buildkit").mkdir()
+    back()
+    migration.migrate(root, workers=0)
+    after = dump(root, "overlay")["layers"]
+    assert twin.items() <= after.items()
+
+
 def test_what_is_left_out_is_told_each_time(built: Built) -> None:
     away(built.root, f"overlay/{built.v1_ids[2]}")
     left_out = f"layer {built.v1_ids[2]}: its directory overlay/{built.v1_ids[2]}/root is missing"

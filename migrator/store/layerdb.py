@@ -42,6 +42,15 @@ class LayerDB:
         self._staging.link(f"{path}/tar-split.json.gz", record)
         return chain, True
 
+    def cache_id(self, chain: str) -> str:
+        """What names the directory of a layer that is registered; empty if nothing does."""
+        found = self._staging.current(f"{self._base}/{hex_part(chain)}/cache-id") or b""
+        return found.decode("utf-8", "replace")
+
+    def move(self, chain: str, cache_id: str) -> None:
+        """Have another directory hold the content of a layer that is registered."""
+        self._staging.replace(f"{self._base}/{hex_part(chain)}/cache-id", cache_id.encode())
+
     def carry(self, chain: str, cache_id: str, source: Path) -> bool:
         """Register a layer as it is in another driver's store; whether it is new.
 
