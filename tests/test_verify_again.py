@@ -285,3 +285,25 @@ def test_a_digit_of_the_map(memory: Path) -> None:
     shutil.rmtree(built.root / ".migrator")
     (finding,) = verify(built.root, quick=True).findings
     assert (finding.path, f"the legacy image is {v1_id}" in finding.reason) == (path.name, True)
+
+
+def test_a_layer_that_was_removed_and_loaded_again(memory: Path) -> None:
+    built = small(memory)
+    docker(built.root)
+    migrated(built.root)
+    layer = built.root / f"image/overlay/layerdb/sha256/{built.chain_ids[1][7:]}"
+    data = {path.name: path.read_bytes() for path in layer.iterdir()}
+    shutil.rmtree(layer)
+    layer.mkdir()
+    new = "ab" * 32
+    for name, content in data.items():
+        (layer / name).write_bytes(new.encode() if name == "cache-id" else content)
+    (built.root / "overlay" / built.v1_ids[1]).rename(built.root / "overlay" / new)
+    path = str((layer / "cache-id").relative_to(built.root))
+    assert path in {each.path for each in verify(built.root, quick=True).findings}
+    docker(built.root)
+    check(built.root)
+    with (layer.parent / built.chain_ids[0][7:] / "tar-split.json.gz").open("r+b") as file:
+        file.write(b"\x1e")
+    (finding,) = verify(built.root, quick=True).findings
+    assert finding.reason == "its content is not what the migration wrote"
