@@ -3,8 +3,9 @@
 Docker writes layers, image configs and mounts once: they must be as published,
 or gone altogether; or, a layer, be there again with another cache-id. It
 rewrites repositories.json, metadata and distribution records as new files,
-renamed over the old ones, so that another content in the very file that
-was published is damage. And nothing changes by itself: unless something shows that Docker has used the root, every change is damage.
+renamed over the old ones, so that another content in the very file that was
+published is damage. And nothing changes by itself: unless something shows that
+Docker has used the root since, every change is damage (`use` has the signs).
 Containers' configs are the exception (Docker 1.10 writes them in place, for
 any reason): `containers` knows what must be in them.
 """
