@@ -6,7 +6,8 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,17 +100,22 @@ class Walk:
         if not drivers:
             return self._migrate()
         driver = self._chance.choice(drivers)
+        with self._running(driver) as daemon:
+            for _ in range(self._chance.randrange(_MOST_ACTIONS)):
+                self._note(f"docker on {driver}: {self._new.step(daemon)}")
+        return f"docker on {driver} ends"
+
+    @contextmanager
+    def _running(self, driver: str) -> Iterator[Daemon]:
         daemon = Daemon(self._root, driver)
         try:
             with daemon:
-                for _ in range(self._chance.randrange(_MOST_ACTIONS)):
-                    self._note(f"docker on {driver}: {self._new.step(daemon)}")
+                yield daemon
         finally:
             daemon.remove()
-            # A daemon that crashed leaves its data root mounted on itself.
-            if os.path.ismount(self._root):
+            # One that crashed leaves its data root mounted on itself.
+            if f" {self._root} " in Path("/proc/self/mountinfo").read_text():
                 subprocess.run(["umount", "--lazy", self._root], check=True)
-        return f"docker on {driver} ends"
 
     def _roll_back(self) -> str:
         now = snapshot(self._root)
