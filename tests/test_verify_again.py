@@ -285,3 +285,51 @@ def test_a_digit_of_the_map(memory: Path) -> None:
     shutil.rmtree(built.root / ".migrator")
     (finding,) = verify(built.root, quick=True).findings
     assert (finding.path, f"the legacy image is {v1_id}" in finding.reason) == (path.name, True)
+
+
+def test_a_layer_that_was_removed_and_loaded_again(memory: Path) -> None:
+    built = small(memory)
+    docker(built.root)
+    migrated(built.root)
+    layer = built.root / f"image/overlay/layerdb/sha256/{built.chain_ids[1][7:]}"
+    data = {path.name: path.read_bytes() for path in layer.iterdir()}
+    shutil.rmtree(layer)
+    layer.mkdir()
+    new = "ab" * 32
+    for name, content in data.items():
+        (layer / name).write_bytes(new.encode() if name == "cache-id" else content)
+    (built.root / "overlay" / built.v1_ids[1]).rename(built.root / "overlay" / new)
+    path = str((layer / "cache-id").relative_to(built.root))
+    assert path in {each.path for each in verify(built.root, quick=True).findings}
+    docker(built.root)
+    check(built.root)
+    with (layer.parent / built.chain_ids[0][7:] / "tar-split.json.gz").open("r+b") as file:
+        file.write(b"\x1e")
+    (finding,) = verify(built.root, quick=True).findings
+    assert finding.reason == "its content is not what the migration wrote"
+
+
+def test_a_root_that_docker_1_10_migrated_and_docker_1_9_went_on_with(
+    store_copy: Callable[[str], Path],
+) -> None:
+    """The old daemon took an image away that the new one needs; that is all that is wrong."""
+    root = store_copy("docker-1.9.1-overlay-again")
+    migrated(root)
+    (finding,) = verify(root, workers=0).findings
+    assert "a Docker <= 1.9 that was started here again may have removed both" in finding.reason
+
+
+def test_the_mount_of_a_container_that_the_old_daemon_removed(memory: Path) -> None:
+    built = small(memory)
+    migrated(built.root)
+    container = built.container_ids["web"]
+    for name in (container, f"{container}-init"):
+        shutil.rmtree(built.root / "overlay" / name)
+    path = f"image/overlay/layerdb/mounts/{container}"
+    found = {each.path for each in verify(built.root, quick=True).findings}
+    assert found == {f"{path}/mount-id", f"{path}/init-id"}
+    shutil.rmtree(built.root / "containers" / container)
+    (finding,) = verify(built.root, quick=True).findings
+    assert finding.path == f"containers/{container}"
+    os.utime(built.root / "linkgraph.db")
+    assert check(built.root, quick=True).used == "linkgraph.db was written"

@@ -30,7 +30,8 @@ def read_mounts(
 ) -> dict[str, Mount]:
     """Check all mounts; returns them by container.
 
-    A mount whose `parent` is unreadable is left out, after a finding.
+    A mount whose `parent` is unreadable is left out, after a finding. One may be left
+    of a container that an old daemon removed, with its directories: Docker does not care.
     """
     base = f"image/{driver.name}/layerdb/mounts"
     mounts: dict[str, Mount] = {}
@@ -44,7 +45,7 @@ def read_mounts(
             for part in names:
                 with findings.noting(Subject.CONTAINER, name, f"{path}/{part}"):
                     if part in _DIRECTORIES:
-                        found[part] = _directory(files, driver, f"{path}/{part}")
+                        found[part] = _directory(files, driver, name, f"{path}/{part}")
                     elif part == "parent":
                         found[part] = _parent(files, store, f"{path}/{part}")
                     else:
@@ -56,12 +57,15 @@ def read_mounts(
     return mounts
 
 
-def _directory(files: RootFiles, driver: Driver, path: str) -> str:
+def _directory(files: RootFiles, driver: Driver, container: str, path: str) -> str:
     cache_id = line(files, path, DIRECTORY_NAME, "name of a directory")
     if driver.holder is None:
         return cache_id
     holder = driver.holder.format(cache_id)
-    if files.status(holder) is None or (driver.files and not files.is_directory(holder)):
+    is_there = files.status(holder) is not None
+    if not is_there and files.status(f"containers/{container}") is None:
+        return cache_id
+    if not is_there or (driver.files and not files.is_directory(holder)):
         raise FormatError(f"names {cache_id}, but there is no directory {holder}")
     return cache_id
 

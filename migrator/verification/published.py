@@ -1,10 +1,11 @@
 """The data root held against the manifest of what migration published.
 
 Docker writes layers, image configs and mounts once: they must be as published,
-or gone altogether. It rewrites repositories.json, metadata and distribution
-records as new files, renamed over the old ones, so that another content in
-the very file that was published is damage. And nothing changes by itself:
-unless something shows that Docker has used the root, every change is damage.
+or gone altogether; or, a layer, be there again with another cache-id. It
+rewrites repositories.json, metadata and distribution records as new files,
+renamed over the old ones, so that another content in the very file that was
+published is damage. And nothing changes by itself: unless something shows that
+Docker has used the root since, every change is damage (`use` has the signs).
 Containers' configs are the exception (Docker 1.10 writes them in place, for
 any reason): `containers` knows what must be in them.
 """
@@ -12,7 +13,7 @@ any reason): `containers` knows what must be in them.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from migrator.layer.treefingerprint import fingerprint
 from migrator.state.manifest import Entry, Tree
 from migrator.store.markers import IMAGES
 from migrator.verification.birth import birth_ns
+from migrator.verification.bookkeeping import is_same_time
 from migrator.verification.containers import CONFIG, HOST_CONFIG
 from migrator.verification.files import MissingFileError, RootFiles
 from migrator.verification.findings import Findings
@@ -93,22 +95,14 @@ def compare(files: RootFiles, driver: str, made: Sequence[Made], findings: Findi
     compared = [(each, _compared(files, each.entry, findings)) for each in held.values()]
     found = [item for _, item in compared if item.inode]
     copied = bool(found) and all(item.inode != item.entry.inode for item in found)
+    changed = {item.entry.path for _, item in compared if item.state is _State.CHANGED}
+    judge = _Judge(files, copied, changed)
     for each, item in compared:
-        _judge(files, item, used or each.used, copied, findings)
+        if fault := judge.fault(item, used or each.used):
+            path, reason = fault
+            findings.add(*_about(path), path, reason)
     untouched = used is None and not was_used_before(made)
     return Published(len(held), originals(held), used, untouched, in_use=not untouched)
-
-
-def _judge(
-    files: RootFiles, item: _Compared, used: str | None, copied: bool, findings: Findings
-) -> None:
-    path, reason = item.entry.path, None
-    if item.state is _State.CHANGED:
-        reason = _fault_of_change(files, item, used, copied)
-    elif item.state is _State.MISSING:
-        path, reason = _fault_of_absence(files, path, used)
-    if reason is not None:
-        findings.add(*_about(path), path, reason)
 
 
 def _check_tree(files: RootFiles, tree: Tree) -> None:
@@ -137,27 +131,57 @@ def _compared(files: RootFiles, entry: Entry, findings: Findings) -> _Compared:
     return _Compared(entry, state, status.st_ino, status.st_mtime_ns)
 
 
-def _fault_of_change(
-    files: RootFiles, item: _Compared, used: str | None, copied: bool
-) -> str | None:
-    """Why another content than the published one is a fault, if it is."""
-    entry = item.entry
-    if is_written_once(entry.path):
-        return "its content is not what the migration wrote"
-    same_file = item.inode == entry.inode
-    if same_file and item.mtime_ns == entry.mtime_ns:
-        return "its content has changed without having been written"
-    if entry.path.endswith((f"/{CONFIG}", f"/{HOST_CONFIG}")):
-        return None
-    if used is None:
-        return "has changed since the migration, and nothing shows that Docker did it"
-    if entry.path == IMAGES or not same_file or copied:
-        return None
-    # A number can come back: Docker's next file may have the inode of its last one.
-    born = birth_ns(files.root / entry.path)
-    if born is not None and born > entry.mtime_ns:
-        return None
-    return "has changed in place, which Docker does not do"
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """`copied` is whether no file is the one that was published, `changed` which have changed."""
+
+    files: RootFiles
+    copied: bool
+    changed: Set[str]
+
+    def fault(self, item: _Compared, used: str | None) -> tuple[str, str] | None:
+        """The path that is at fault, and why; None if nothing is."""
+        path, reason = item.entry.path, None
+        if item.state is _State.CHANGED:
+            reason = self._of_change(item, used)
+        elif item.state is _State.MISSING:
+            path, reason = _fault_of_absence(self.files, path, used)
+        return None if reason is None else (path, reason)
+
+    def _of_change(self, item: _Compared, used: str | None) -> str | None:
+        """Why another content than the published one is a fault, if it is."""
+        entry = item.entry
+        same_file = item.inode == entry.inode
+        if (same_file or self.copied) and is_same_time(entry.mtime_ns, item.mtime_ns):
+            return "its content has changed without having been written"
+        if is_written_once(entry.path):
+            cache_id = _cache_id_of(entry.path)
+            if not (used and cache_id in self.changed):
+                return "its content is not what the migration wrote"
+            if entry.path != cache_id:
+                return None
+        if entry.path.endswith((f"/{CONFIG}", f"/{HOST_CONFIG}")):
+            return None
+        if used is None:
+            return "has changed since the migration, and nothing shows that Docker did it"
+        if entry.path == IMAGES or not same_file or self.copied:
+            return None
+        # A number can come back: Docker's next file may have the inode of its last one.
+        born = birth_ns(self.files.root / entry.path)
+        if born is not None and born > entry.mtime_ns:
+            return None
+        return "has changed in place, which Docker does not do"
+
+
+def _cache_id_of(path: str) -> str | None:
+    """The file that is another when Docker removes a layer and gets the same again.
+
+    None if `path` is no file of a layer that is another then.
+    """
+    match path.split("/"):
+        case ["image", _, "layerdb", "sha256", _, "cache-id" | "size" | "tar-split.json.gz"]:
+            return f"{path.rpartition('/')[0]}/cache-id"
+    return None
 
 
 def _fault_of_absence(files: RootFiles, path: str, used: str | None) -> tuple[str, str | None]:
