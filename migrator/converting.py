@@ -107,7 +107,7 @@ def _prepare(plan: ConversionPlan, summary: Summary, progress: Progress) -> Conv
             summary.problems = list(problems)
             stage_trees(converted, directories, names, state, staging)
             if staging.is_empty:
-                summary.nothing_new(summary.problems)
+                summary.nothing_new(summary.problems, target)
                 return None
             staging.seal(summary.problems, *what_docker_left(plan.root.path))
     return converted

@@ -292,7 +292,8 @@ def test_status_and_checksums_see_what_is_new(built: Built) -> None:
     back()
 
     status = recovery.status(built.root)
-    assert status.state == "migrated; 1 image and 1 container not migrated yet"
+    assert status.state.startswith("migrated; Docker has used it since: ")
+    assert status.state.endswith("; 1 image and 1 container not migrated yet")
     assert "`migrator migrate`" in status.next_step
     plan = json.loads(migrator("plan", "-g", built.root, "--json").stdout)
     assert (plan["images"], plan["images_migrated_before"]) == (1, 3)

@@ -137,11 +137,17 @@ def test_layer_that_cannot_be_built(built: Built) -> None:
     check_overlay2(built.root)
 
 
-def test_images_beside_the_legacy_store_are_told(memory: Path) -> None:
+def test_images_beside_the_legacy_store_come_along(memory: Path) -> None:
     built = build(Store(layers=line(2), earlier=True), memory / "root")
     run = migrator("migrate", "-g", built.root, "--target-driver", "overlay2")
     assert run.returncode == 3
-    assert "image/overlay: has images that Docker >= 1.10 put there" in run.stdout
+    assert "tag app:latest: it exists already and is another image" in run.stdout
+    found = dump(built.root, "overlay2")
+    assert found["images"].keys() > dump(built.root, "overlay")["images"].keys()
+    assert {x.removeprefix("sha256:") for x in found["id_map"].values()} < {*found["images"]}
+    assert {*found["repositories"]["Repositories"]} == {"app", "base", "pulled"}
+    assert len(found["layers"]) == 2
+    check_overlay2(built.root)
 
 
 def test_layers_that_were_hashed_before_are_kept(built: Built) -> None:

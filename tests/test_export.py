@@ -37,7 +37,8 @@ def test_all_images_of_a_store_that_nobody_may_write_to(
     expected = golden(name)
     with read_only(store(name), tmp_path / "root") as root:
         run = export(root, tmp_path / "out")
-    assert run.returncode == 0, run.stderr
+    # In that one strings stand for lists, which not every reader takes.
+    assert run.returncode == (3 if name.endswith("-odd") else 0), run.stderr
     assert "config.Env is null, not a list" in run.stdout.partition("Worth knowing")[2]
 
     layout = Layout.read(tmp_path / "out")

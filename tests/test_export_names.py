@@ -125,7 +125,7 @@ def test_no_name_means_all_but_what_only_others_need(
     [
         ("busybox:3", "there is: busybox:1, busybox:latest"),
         ("busibox", "there is: busybox:"),
-        ("nothing/like/it", "without a name takes all images"),
+        ("nothing/like/it", "without a name all images are exported"),
         ("UPPER", "no such image: UPPER"),
         ("0123456789abcdef", "no such image: 0123456789abcdef"),
         ("sha256:" + "0" * 64, "no such image: sha256:000"),

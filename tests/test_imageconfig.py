@@ -49,6 +49,10 @@ def test_every_image_of_the_stores_gets_dockers_config(
     expected = golden(name)
     assert expected["id_map"]
     for v1_id, image_id in expected["id_map"].items():
+        if not (store(name) / "graph" / v1_id).exists():
+            # Docker 1.9.1 went on in this one, and removed an image that was migrated.
+            assert name == "docker-1.9.1-overlay-again"
+            continue
         config = expected["images"][image_id.removeprefix("sha256:")]
         diff_ids = json.loads(config)["rootfs"]["diff_ids"]
         jsons = ancestry(store(name) / "graph", v1_id)

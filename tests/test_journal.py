@@ -18,6 +18,7 @@ from migrator.layer.hashing import LayerDigest
 from migrator.layer.task import HashedLayer, Method
 from migrator.state import journal
 from migrator.state.journal import Journal
+from migrator.text import count
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
 from tests.crash.scenarios import copy, scratch
@@ -60,7 +61,7 @@ def kept_and_hashed(root: Path, report: Path) -> tuple[set[str], set[str]]:
     hashed = {layer["v1_id"] for layer in document["layers"] if not layer["kept"]}
     assert document["layers_kept"] == len(kept)
     assert document["bytes"] == sum(x["tar_bytes"] for x in document["layers"] if not x["kept"])
-    told = f"kept        {len(kept)} layers hashed by an earlier run"
+    told = f"kept        {count(len(kept), 'layer')} hashed by an earlier run"
     assert (told in ended.stdout) is bool(kept)
     return kept, hashed
 
@@ -227,5 +228,5 @@ def test_a_state_directory_that_is_none(built: Built) -> None:
     before = snapshot(built.root)
     ended = migrator("migrate", "-g", built.root)
     assert ended.returncode == 1
-    assert ".migrator: is not a directory" in ended.stderr
+    assert ".migrator: is a symbolic link, not a directory" in ended.stderr
     assert snapshot(built.root) == before

@@ -134,7 +134,11 @@ def docker(root: Path) -> None:
     if tmp.exists():
         tmp.rmdir()
     tmp.mkdir()
+    before = database.stat().st_mtime_ns if database.exists() else tmp.stat().st_mtime_ns
     database.write_bytes(database.read_bytes() + b"+" if database.exists() else b"bolt")
+    # Nobody starts a daemon twice in one second.
+    for path in (tmp, database):
+        os.utime(path, ns=(before, before + 2 * 10**9))
 
 
 def remove(root: Path, driver: str) -> None:
@@ -145,8 +149,11 @@ def remove(root: Path, driver: str) -> None:
             path.parent.mkdir(exist_ok=True)
     for path in (root / "containers").iterdir():
         shutil.rmtree(path)
-    (root / f"image/{driver}/repositories.json").unlink()
-    (root / f"image/{driver}/repositories.json").write_text('{"Repositories":{}}')
+    names = root / f"image/{driver}/repositories.json"
+    before = names.stat().st_mtime_ns
+    names.unlink()
+    names.write_text('{"Repositories":{}}')
+    os.utime(names, ns=(before, before + 2 * 10**9))
 
 
 def whole(root: Path, copy: Path) -> None:

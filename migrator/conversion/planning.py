@@ -183,7 +183,7 @@ def _plan(
         state=state,
         legacy=legacy,
         stored=stored,
-        nothing_to_do=nothing_new_in(problems) if nothing_new else None,
+        nothing_to_do=nothing_new_in(problems, state.target) if nothing_new else None,
         problems=tuple(problems),
         images=len(legacy.tasks if legacy else ()) + len(images),
         to_build=(

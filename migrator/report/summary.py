@@ -90,9 +90,9 @@ class Summary:
     layers: list[LayerRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def nothing_new(self, problems: Sequence[Problem]) -> None:
+    def nothing_new(self, problems: Sequence[Problem], target: str = "") -> None:
         """There was nothing to do; `problems` are what was left out before."""
-        self.nothing_to_do = nothing_new(problems)
+        self.nothing_to_do = nothing_new(problems, target)
         self.problems = list(problems)
 
     @property

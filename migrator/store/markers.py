@@ -27,7 +27,7 @@ def stage_markers(staging: Stage, images: Mapping[str, str]) -> None:
     current = staging.current(IMAGES)
     if current is None:
         staging.write(IMAGES, data)
-    elif orjson.loads(current) != images:
+    elif not _says(current, images):
         staging.replace(IMAGES, data)
     if not staging.present(TAGS):
         staging.write(TAGS, b"")
@@ -49,3 +49,10 @@ def read_image_map(data_root: Path) -> dict[str, str] | None:
     if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
         raise FormatError("not a map of v1 IDs to image IDs", subject=str(path))
     return values
+
+
+def _says(raw: bytes, images: Mapping[str, str]) -> bool:
+    try:
+        return bool(orjson.loads(raw) == images)
+    except orjson.JSONDecodeError:
+        return False
