@@ -20,6 +20,9 @@ from migrator.files import open_regular
 # Files are collected and hashed together; a call for each costs more than the hash.
 _BATCH = 512
 
+# Bytes of a compressed record: that of some ten million files. A sparse file has any size.
+_MAX_RECORD = 1 << 30
+
 # Times before 1970 are negative.
 _MASK = (1 << 64) - 1
 
@@ -81,6 +84,8 @@ def with_unusable_record(fingerprint: str, record: Path | None) -> str:
 def _digest(path: Path) -> bytes:
     hasher = blake3()
     with open(open_regular(path), "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_RECORD:
+            raise FormatError(f"has more than {_MAX_RECORD} bytes", subject=str(path))
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.digest()
