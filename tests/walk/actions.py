@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,7 +118,7 @@ class Actions:
         file, tag = self._directory / "import.tar", self._new_tag()
         archive(self.chance, file, 6)
         self.daemon.docker("import", file, "imported")
-        self._dockerfile("FROM imported", "COPY bin /bin")
+        self._dockerfile("FROM imported", "ADD bin.tar /")
         self._run_build(tag, buildkit=self.chance.random() < 0.5)
         self.daemon.docker("rmi", "imported")
         return f"import, {tag} on it"
@@ -182,7 +183,8 @@ class Actions:
     def _build(self, *, buildkit: bool) -> str:
         tag = self._new_tag()
         if not self.tags or self.chance.random() < 0.3:
-            begin = ["FROM scratch", "COPY bin /bin"]
+            # Always the same layer, which the daemon may have, and BuildKit has once more.
+            begin = ["FROM scratch", "ADD bin.tar /"]
         else:
             begin = [f"FROM {self._image()}"]
         lines = [self._instruction() for _ in range(self.chance.randrange(1, 4))]
@@ -202,6 +204,8 @@ class Actions:
                 f"RUN {changes}",
                 f"COPY files{number} /w/",
                 f"COPY files{number} /",
+                f"COPY word{number} /word{number}",
+                f"COPY word{number} /word{number}",
                 f"ADD files{number}.tar /x/",
                 f"ENV NUMBER={number}",
                 f"WORKDIR /w/a/{number}",
@@ -230,9 +234,11 @@ class Actions:
         for number in range(4):
             fill(self.chance, self._context / f"files{number}", 2 * number + 1)
             archive(self.chance, self._context / f"files{number}.tar", number + 1)
+            (self._context / f"word{number}").write_text(f"{number}\n")
         for each in self._context.rglob("*"):
-            # The same context gives the same layers in any run, and in any build.
             os.utime(each, (1_300_000_000, 1_300_000_000), follow_symlinks=False)
+        with tarfile.open(self._context / "bin.tar", "w") as tar:
+            tar.add(programs, "bin")
 
     def _image(self) -> str:
         if not self.tags:
