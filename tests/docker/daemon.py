@@ -25,6 +25,9 @@ _DEADLINE = 60.0
 # What it says when its own containerd, which gets the same signal, ends before it.
 _WHILE_ENDING = "transport is closing"
 
+# And while that is still starting, on a busy machine: it is tried again.
+_WHILE_STARTING = "connecting to containerd"
+
 
 class Daemon:
     """`dockerd` on `data_root`; a context manager that can be entered again.
@@ -133,7 +136,7 @@ class Daemon:
     def errors(self, *, besides: Iterable[str] = ()) -> list[str]:
         """Lines of its log that are errors, but for those that name one of `besides`."""
         lines = re.findall(r"^.*\blevel=(?:error|fatal|panic)\b.*$", self.log, re.MULTILINE)
-        known = (_WHILE_ENDING, *besides)
+        known = (_WHILE_ENDING, _WHILE_STARTING, *besides)
         return [line for line in lines if not any(name in line for name in known)]
 
 

@@ -14,17 +14,19 @@ _LATE = "e" * 64
 _LAYERS = {"overlay": "overlay/{}", "vfs": "vfs/dir/{}", "btrfs": "btrfs/subvolumes/{}"}
 
 
-def test_docker_used_it_and_the_old_daemon_went_on(private: Served) -> None:
+def test_docker_used_it_and_the_old_daemon_went_on(private: Served, tmp_path: Path) -> None:
     store = private.store
     root = store.root
     store.migrate()
     with private.daemon as daemon:
         shell = ("--network", "none", "twin/b", "/bin/sh", "-c")
-        daemon.docker("run", "--name", "mine", *shell, "echo mine >/mine")
+        daemon.docker("run", "--name", "mine", *shell, "echo mine")
+        (tmp_path / "mine").write_text("mine")
+        daemon.docker("cp", tmp_path / "mine", "mine:/mine")
         daemon.docker("commit", "mine", "mine:1")
         daemon.docker("rm", "mine")
         daemon.docker("run", "--name", "kept", *shell, "echo kept")
-        daemon.docker("rmi", "twin/a")
+        daemon.docker("rmi", "tiny")
     first = dump(root, store.driver)
     _grow(store)
     before = snapshot(root)
@@ -54,12 +56,13 @@ def test_docker_used_it_and_the_old_daemon_went_on(private: Served) -> None:
             "run", "--rm", "--network", "none", "mine:1", "/bin/sh", "-c", "cat /mine"
         )
         assert daemon.inspect("image", "late:1")[0]["Id"] == late
+        daemon.docker("tag", "late:1", "late:2")
     assert private.errors() == []
     for _ in range(2):
         now = snapshot(root)
         refused = migrator("rollback", "--graph", root)
         assert refused.returncode == 1
-        assert "changed since the migration" in refused.stderr
+        assert "repositories.json was changed" in refused.stderr
         assert snapshot(root) == now
         assert migrator("rollback", "--graph", root, "--force").returncode == 0
     legacy = snapshot(root / "graph")
