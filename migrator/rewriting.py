@@ -6,6 +6,7 @@ because that decides what wins where two legacy things become one.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -111,6 +112,8 @@ def _images(
     lost: dict[str, str] = {}
     for image in plan.images:
         migrated = plan.migrated.get(image.v1_id)
+        if migrated is not None and plan.untouched:
+            _repeat(image, migrated, plan, staging, stores)
         if migrated is not None and image.v1_id not in needed:
             continue
         if migrated is None and image.parent in lost:
@@ -132,6 +135,14 @@ def _images(
     stores.distribution.finish()
     result.problems += stores.distribution.problems
     return done
+
+
+def _repeat(image: LegacyImage, image_id: str, plan: Plan, staging: Stage, stores: _Stores) -> None:
+    """Have the digest of an image that was migrated before come in its place among the others'."""
+    if image.checksum is not None:
+        with contextlib.suppress(FormatError):
+            diff_ids = existing_image(plan, staging, image_id).diff_ids
+            stores.distribution.repeat(diff_ids[-1], image.checksum)
 
 
 def _needed(plan: Plan) -> set[str]:

@@ -113,11 +113,24 @@ def test_a_repaired_layer_makes_the_store_that_never_missed_it(
     assert snapshot(built.root) == original
 
 
-@pytest.mark.parametrize("first", ["2207dd1d4ae7", "861aa4c86981", "e57265768b3f"])
-def test_the_first_of_twins_holds_their_layer_although_it_came_second(
-    first: str, store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        # The first of twins holds their layer, although it came second.
+        *(("docker-1.9.1-overlay", x) for x in ("2207dd1d4ae7", "861aa4c86981", "e57265768b3f")),
+        # Of layers with one digest the last one has it, although it came first.
+        *(
+            ("docker-1.9.1-overlay-odd", x)
+            for x in ("deb2016ae5d3", "e06adee1246d", "eb0ef96f9ed8")
+        ),
+    ],
+)
+def test_what_comes_second_takes_the_place_that_it_would_have_had(
+    name: str,
+    first: str,
+    store_copy: Callable[[str], Path],
+    golden: Callable[[str], dict[str, Any]],
 ) -> None:
-    name = "docker-1.9.1-overlay"
     root = store_copy(name)
     (layer,) = (root / "overlay").glob(f"{first}*")
     original = snapshot(root)

@@ -33,25 +33,33 @@ class Distribution:
 
     def add(self, diff_id: str, digest: str) -> None:
         """Note that the blob `digest` holds the layer `diff_id`; what is no digest is ignored."""
-        if not is_digest(digest):
-            return
-        metadata = {"Digest": digest, "SourceRepository": ""}
-        if diff_id not in self._by_diff_id:
-            self._by_diff_id[diff_id] = self._existing(diff_id)
-        known = self._by_diff_id[diff_id]
+        if is_digest(digest):
+            self._add_last(diff_id, digest, self._known(diff_id))
+
+    def repeat(self, diff_id: str, digest: str) -> None:
+        """Note a pair that an earlier run noted, in its place among those that are added.
+
+        One that is not recorded is none of its.
+        """
+        if is_digest(digest):
+            known = self._known(diff_id)
+            if known is not None and _metadata(digest) in known:
+                self._add_last(diff_id, digest, known)
+
+    def _add_last(self, diff_id: str, digest: str, known: list[dict[str, str]] | None) -> None:
         if known is not None:
+            metadata = _metadata(digest)
             known[:] = [*(entry for entry in known if entry != metadata), metadata][-_MOST:]
             self._by_digest[digest] = diff_id
 
     def carry(self, diff_id: str, entries: Sequence[Mapping[str, str]]) -> None:
         """Add the record that another driver's store has of this layer, as the older part."""
-        if diff_id not in self._by_diff_id:
-            self._by_diff_id[diff_id] = self._existing(diff_id)
-        known = self._by_diff_id[diff_id]
+        known = self._known(diff_id)
         if known is not None:
             known[:] = [*(dict(entry) for entry in entries if entry not in known), *known][-_MOST:]
-            for entry in entries:
-                self._by_digest.setdefault(entry["Digest"], diff_id)
+            for digest in (entry["Digest"] for entry in entries):
+                if not self._staging.present(self._digest_path(digest)):
+                    self._by_digest.setdefault(digest, diff_id)
 
     def finish(self) -> None:
         """Stage the records."""
@@ -59,9 +67,15 @@ class Distribution:
             if known is not None:
                 self._put(self._diff_id_path(diff_id), orjson.dumps(known))
         for digest, diff_id in self._by_digest.items():
-            path = f"{self._base}/diffid-by-digest/{digest.replace(':', '/')}"
-            if not self._staging.present(path):
-                self._staging.write(path, diff_id.encode())
+            self._put(self._digest_path(digest), diff_id.encode())
+
+    def _known(self, diff_id: str) -> list[dict[str, str]] | None:
+        if diff_id not in self._by_diff_id:
+            self._by_diff_id[diff_id] = self._existing(diff_id)
+        return self._by_diff_id[diff_id]
+
+    def _digest_path(self, digest: str) -> str:
+        return f"{self._base}/diffid-by-digest/{digest.replace(':', '/')}"
 
     def _diff_id_path(self, diff_id: str) -> str:
         return f"{self._base}/v2metadata-by-diffid/{diff_id.replace(':', '/')}"
@@ -90,3 +104,7 @@ class Distribution:
             self._staging.write(path, data)
         elif current != data:
             self._staging.replace(path, data)
+
+
+def _metadata(digest: str) -> dict[str, str]:
+    return {"Digest": digest, "SourceRepository": ""}
