@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator import cli
 
-SECONDS = 20
+SECONDS = 60
 """What hangs is ended then, and has failed."""
 
 MEMORY = 1 << 30

@@ -90,5 +90,5 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 
 
 def _not_ours(path: Path, status: os.stat_result, wanted: str) -> FormatError:
-    link = "a symbolic link, " if stat.S_ISLNK(status.st_mode) else ""
-    return FormatError(f"is {link}not {wanted}", subject=shown(str(path)), hint=_HINT)
+    link = " but a symbolic link" if stat.S_ISLNK(status.st_mode) else ""
+    return FormatError(f"is not {wanted}{link}", subject=shown(str(path)), hint=_HINT)

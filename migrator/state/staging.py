@@ -187,7 +187,7 @@ class Staging:
             return self._inside.path(path)
         except FormatError as error:
             raise StoreError(
-                f"{error.message}, and nothing can be put below it",
+                "stands where a directory has to be",
                 subject=error.subject,
                 hint="nothing was changed; mount what it leads to in its place (mount --bind)",
             ) from None
