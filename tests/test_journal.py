@@ -228,5 +228,5 @@ def test_a_state_directory_that_is_none(built: Built) -> None:
     before = snapshot(built.root)
     ended = migrator("migrate", "-g", built.root)
     assert ended.returncode == 1
-    assert ".migrator: is a symbolic link, not a directory" in ended.stderr
+    assert ".migrator: is not a directory but a symbolic link" in ended.stderr
     assert snapshot(built.root) == before

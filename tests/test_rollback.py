@@ -201,7 +201,7 @@ def test_a_directory_elsewhere_is_refused_before_anything_is_done(built: Built) 
     before = snapshot(built.root)
     run = migrator("migrate", "-g", built.root)
     assert run.returncode == 1
-    assert "image: is a symbolic link, and nothing can be put below it" in run.stderr
+    assert "image: stands where a directory has to be" in run.stderr
     assert snapshot(built.root, without=(".migrator",)) == before
 
 
