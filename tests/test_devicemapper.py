@@ -311,3 +311,22 @@ def test_room_for_images_is_checked_before(store_copy: StoreCopy, tmp_path: Path
         subprocess.run(["umount", small], check=True)
     run = migrator("verify", "-g", root, "--work-dir", tmp_path / "nothing")
     assert (run.returncode, "--work-dir" in run.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("how", [(), ("--deep",)])
+def test_a_full_work_directory_is_no_fault_of_the_store(
+    how: tuple[str, ...], store_copy: StoreCopy, tmp_path: Path
+) -> None:
+    """Full of files: that there is room in bytes is known before."""
+    root, full = store_copy(NAME), tmp_path / "full"
+    assert migrator("migrate", "-g", root, "-q").returncode == 3
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=1", "none", full], check=True)
+    try:
+        run = migrator("verify", "-g", root, "--work-dir", full, *how)
+    finally:
+        subprocess.run(["umount", full], check=True)
+    assert run.returncode == 1
+    assert str(full) in run.stderr, run.stderr
+    assert "the disk is full" in run.stderr
+    assert "layer sha256:" not in run.stdout

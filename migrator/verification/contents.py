@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, Subject
+from migrator.errors import LayerError, StoreError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
@@ -51,6 +51,9 @@ def check_contents(
                 progress.advanced(event.amount)
             elif isinstance(event, Finished):
                 finding = event.result
+                if isinstance(event.error, StoreError):
+                    # What we could not write ourselves tells nothing of the store.
+                    raise event.error
                 if event.error is not None:
                     finding = Finding(
                         Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(event.error)

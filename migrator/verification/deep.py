@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, RecordError, Subject
+from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.verification.coverage import WHITEOUT, Coverage
@@ -75,6 +75,8 @@ def check_trees(
                 progress.advanced(event.amount)
             elif isinstance(event, Finished):
                 found = event.result or ()
+                if isinstance(event.error, StoreError):
+                    raise event.error
                 if event.error is not None:
                     found = (_finding(task, str(event.error)),)
                 for finding in found:
