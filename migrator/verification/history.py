@@ -133,6 +133,17 @@ def _original(made: Sequence[Made], found: Sequence[tuple[int, Entry]]) -> Origi
     return Original(f"{made[number].directory}/saved/{first.path}", first.replaced)
 
 
+def check_originals(files: RootFiles, made: Sequence[Made], findings: Findings) -> None:
+    """What migrations replaced must be kept as it was, for `rollback` to put it back."""
+    for each in made:
+        for entry in each.manifest.files:
+            if entry.replaced is not None:
+                path = f"{each.directory}/saved/{entry.path}"
+                with findings.noting(Subject.ROOT, path, path):
+                    if files.digest(path)[0] != entry.replaced:
+                        raise FormatError("is no longer what was there before the migration")
+
+
 def originals(held: Mapping[str, Held]) -> dict[str, tuple[Entry, Original]]:
     """The files that were replaced, as they were published last, with what was there before."""
     return {path: (each.entry, each.original) for path, each in held.items() if each.original}
