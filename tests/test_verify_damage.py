@@ -379,6 +379,8 @@ def test_the_state_of_the_migration_itself(root: GoldenRoot) -> None:
         (root.path / ".migrator" / "phase").write_text(text)
         assert root.paths(quick=True) == {".migrator/phase"}
     assert root.verify(quick=True).exit_code is ExitCode.FAILED
+    (root.path / ".migrator" / "phase").unlink()
+    assert root.paths(quick=True) == {".migrator/phase"}
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"{}")])

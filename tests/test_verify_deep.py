@@ -254,3 +254,25 @@ def test_an_own_directory_is_gone_that_the_parent_has(
             assert str(path.relative_to(root.path)) in paths
             return
     raise AssertionError("no such layer")
+
+
+def test_a_hard_link_has_become_a_symbolic_one(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-aufs"), golden("docker-1.9.1-aufs"))
+    chain, layer = next(
+        (chain, layer)
+        for chain, layer in root.golden["layers"].items()
+        if b"bin/tool" in (name.rstrip(b"/") for name in Record(record(root, chain)).names())
+    )
+    tool = root.path / "aufs" / "diff" / layer["cache-id"] / "bin" / "tool"
+    tool.unlink()
+    tool.symlink_to("elsewhere")
+    assert tool.lstat().st_nlink == 1
+    (finding,) = [f for f in root.verify(deep=True).findings if f.name == f"sha256:{chain}"]
+    assert finding.path == str(tool.relative_to(root.path))
+    assert "another type" in finding.reason
+
+
+def record(root: GoldenRoot, chain: str) -> Path:
+    return root.layer(chain) / "tar-split.json.gz"

@@ -21,11 +21,9 @@ from migrator.layer.tarsplit import Record
 
 _CAPABILITY = "SCHILY.xattr.security.capability"
 
-# Hard links have the inode of the file that they name, and its header tells.
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _TYPES = {
-    tarfile.REGTYPE: stat.S_IFREG,
-    tarfile.AREGTYPE: stat.S_IFREG,
-    tarfile.CONTTYPE: stat.S_IFREG,
+    **dict.fromkeys(_REGULAR, stat.S_IFREG),
     tarfile.DIRTYPE: stat.S_IFDIR,
     tarfile.SYMTYPE: stat.S_IFLNK,
     tarfile.CHRTYPE: stat.S_IFCHR,
@@ -47,22 +45,40 @@ def header_differences(
     namespaces stores others than the tar has. What is not there, or reached through a
     link, is passed over. Raises RecordError and LayerError.
     """
+    # What hard links may be to, other than regular files.
+    special: dict[bytes, int] = {}
+    # Of several entries of one name the last one counts.
+    found: dict[bytes, list[str]] = {}
     with Descent(directory) as at:
         for entry, raw in Record(record).headers():
-            path = posixpath.normpath(b"/" + entry).lstrip(b"/")
+            path = _relative(entry)
             header = _header(raw)
-            if header is None or header.type not in _TYPES:
+            if header is None or header.type not in (*_TYPES, tarfile.LNKTYPE):
                 continue
+            if header.type not in (tarfile.LNKTYPE, *_REGULAR):
+                special[path] = _TYPES[header.type]
+            found.pop(path, None)
             above, _, name = path.rpartition(b"/")
             try:
                 at.enter(above)
                 status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
-                differences = [*_of_status(header, status, owners), *_of_link(header, at.fd, name)]
-                if owners and stat.S_ISREG(status.st_mode):
-                    differences += _of_capability(header, at.fd, name)
+                if header.type == tarfile.LNKTYPE:
+                    # The rest is the inode's, and told by the header of what it is a link to.
+                    target = _relative(header.linkname.encode("utf-8", "surrogateescape"))
+                    differences = [*_of_type(special.get(target, stat.S_IFREG), status)]
+                else:
+                    differences = [*_of_type(_TYPES[header.type], status)]
+                    differences = differences or [
+                        *_of_status(header, status, owners),
+                        *_of_link(header, at.fd, name),
+                        *(_of_capability(header, at.fd, name, status) if owners else ()),
+                    ]
             except (OSError, ValueError):
                 continue
-            yield from ((path, reason) for reason in differences)
+            if differences:
+                found[path] = differences
+    for path, differences in found.items():
+        yield from ((path, reason) for reason in differences)
 
 
 def _header(raw: bytes) -> tarfile.TarInfo | None:
@@ -81,13 +97,18 @@ def _header(raw: bytes) -> tarfile.TarInfo | None:
         return None
 
 
-def _of_status(header: tarfile.TarInfo, status: os.stat_result, owners: bool) -> Iterator[str]:
-    kind = _TYPES[header.type]
+def _relative(name: bytes) -> bytes:
+    return posixpath.normpath(b"/" + name).lstrip(b"/")
+
+
+def _of_type(kind: int, status: os.stat_result) -> Iterator[str]:
     if stat.S_IFMT(status.st_mode) != kind:
         yield "is of another type than in the layer's record"
-        return
+
+
+def _of_status(header: tarfile.TarInfo, status: os.stat_result, owners: bool) -> Iterator[str]:
     mode, recorded = stat.S_IMODE(status.st_mode), stat.S_IMODE(header.mode)
-    if kind != stat.S_IFLNK and mode != recorded:
+    if header.type != tarfile.SYMTYPE and mode != recorded:
         yield f"has the mode {mode:o}, in the layer's record {recorded:o}"
     if owners and (status.st_uid, status.st_gid) != (header.uid, header.gid):
         yield (
@@ -106,7 +127,11 @@ def _of_link(header: tarfile.TarInfo, directory: int, name: bytes) -> Iterator[s
             yield "links to something else than in the layer's record"
 
 
-def _of_capability(header: tarfile.TarInfo, directory: int, name: bytes) -> Iterator[str]:
+def _of_capability(
+    header: tarfile.TarInfo, directory: int, name: bytes, status: os.stat_result
+) -> Iterator[str]:
+    if not stat.S_ISREG(status.st_mode):
+        return
     recorded = header.pax_headers.get(_CAPABILITY, "").encode("utf-8", "surrogateescape")
     if (capability_of(directory, name) or b"") != recorded:
         yield "has another security.capability than in the layer's record"

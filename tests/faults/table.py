@@ -1,4 +1,4 @@
-"""Trials as Markdown: a row for each kind of fault in each place, a column for each way."""
+"""Trials as Markdown: a row for each kind of fault, a column for each place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from tests.faults.kinds import KINDS
 from tests.faults.places import Place
 from tests.faults.trials import Trial, Way
 
+_SHORT = {Way.QUICK: "quick", Way.PLAIN: "plain", Way.DEEP: "deep"}
+
 
 def table(trials: Sequence[Trial]) -> str:
-    """How many were found, of how many that were tried."""
-    lines = [
-        f"| fault | {' | '.join(f'`{w.value}`' if w.value[0] == '-' else w.value for w in Way)} |",
-        "| --- |" + " --- |" * len(Way),
-    ]
-    for place in Place:
-        for kind in KINDS:
-            tried = [each for each in trials if each.place is place and each.kind is kind]
-            if tried:
-                found = (sum(way in each.ways for each in tried) for way in Way)
-                cells = " | ".join(f"{number}/{len(tried)}" for number in found)
-                lines.append(f"| {place}: {kind.name} | {cells} |")
+    """The least that finds all faults of a kind in a place, or how many deep finds of how many."""
+    places = [place for place in Place if any(each.place is place for each in trials)]
+    lines = [f"| fault | {' | '.join(places)} |", "| --- |" + " --- |" * len(places)]
+    for kind in KINDS:
+        of_kind = [each for each in trials if each.kind is kind]
+        cells = (_cell([each for each in of_kind if each.place is place]) for place in places)
+        lines.append(f"| {kind.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(trials: Sequence[Trial]) -> str:
+    if not trials:
+        return ""
+    for way in Way:
+        if all(way in each.ways for each in trials):
+            return _SHORT[way]
+    found = sum(Way.DEEP in each.ways for each in trials)
+    return f"{found}/{len(trials)}"
