@@ -21,9 +21,8 @@ from migrator.layer.tarsplit import Record
 
 _CAPABILITY = "SCHILY.xattr.security.capability"
 
-_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _TYPES = {
-    **dict.fromkeys(_REGULAR, stat.S_IFREG),
+    **dict.fromkeys((tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE), stat.S_IFREG),
     tarfile.DIRTYPE: stat.S_IFDIR,
     tarfile.SYMTYPE: stat.S_IFLNK,
     tarfile.CHRTYPE: stat.S_IFCHR,
@@ -45,40 +44,63 @@ def header_differences(
     namespaces stores others than the tar has. What is not there, or reached through a
     link, is passed over. Raises RecordError and LayerError.
     """
-    # What hard links may be to, other than regular files.
-    special: dict[bytes, int] = {}
-    # Of several entries of one name the last one counts.
-    found: dict[bytes, list[str]] = {}
+    comparison = _Headers(owners)
     with Descent(directory) as at:
         for entry, raw in Record(record).headers():
-            path = _relative(entry)
             header = _header(raw)
-            if header is None or header.type not in (*_TYPES, tarfile.LNKTYPE):
-                continue
-            if header.type not in (tarfile.LNKTYPE, *_REGULAR):
-                special[path] = _TYPES[header.type]
-            found.pop(path, None)
-            above, _, name = path.rpartition(b"/")
-            try:
-                at.enter(above)
-                status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
-                if header.type == tarfile.LNKTYPE:
-                    # The rest is the inode's, and told by the header of what it is a link to.
-                    target = _relative(header.linkname.encode("utf-8", "surrogateescape"))
-                    differences = [*_of_type(special.get(target, stat.S_IFREG), status)]
-                else:
-                    differences = [*_of_type(_TYPES[header.type], status)]
-                    differences = differences or [
-                        *_of_status(header, status, owners),
-                        *_of_link(header, at.fd, name),
-                        *(_of_capability(header, at.fd, name, status) if owners else ()),
-                    ]
-            except (OSError, ValueError):
-                continue
-            if differences:
-                found[path] = differences
-    for path, differences in found.items():
+            if header is not None:
+                comparison.compare(_relative(entry), header, at)
+    for path, differences in comparison.found.items():
         yield from ((path, reason) for reason in differences)
+
+
+class _Headers:
+    """Headers in the order in which Docker applies them. Of several for one file the last counts:
+
+    a hard link's sets mode, owner and capability of the file that it is one more name of.
+    """
+
+    def __init__(self, owners: bool) -> None:
+        self.found: dict[bytes, list[str]] = {}
+        self._owners = owners
+        # What hard links may be to, other than regular files; and what they are to.
+        self._special: dict[bytes, int] = {}
+        self._first: dict[bytes, bytes] = {}
+
+    def compare(self, path: bytes, header: tarfile.TarInfo, at: Descent) -> None:
+        kind = self._kind(path, header)
+        if kind is None:
+            return
+        self.found.pop(self._first.get(path, path), None)
+        above, _, name = path.rpartition(b"/")
+        try:
+            at.enter(above)
+            status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
+            if stat.S_IFMT(status.st_mode) != kind:
+                differences = ["is of another type than in the layer's record"]
+            else:
+                differences = [
+                    *_of_status(header, kind, status, self._owners),
+                    *_of_link(header, at.fd, name),
+                    *(_of_capability(header, kind, at.fd, name) if self._owners else ()),
+                ]
+        except (OSError, ValueError):
+            return
+        if differences:
+            self.found[path] = differences
+
+    def _kind(self, path: bytes, header: tarfile.TarInfo) -> int | None:
+        """The file type that the header stands for; None if for none that we know."""
+        self._first.pop(path, None)
+        if header.type == tarfile.LNKTYPE:
+            target = _relative(header.linkname.encode("utf-8", "surrogateescape"))
+            first = self._first[path] = self._first.get(target, target)
+            return self._special.get(first, stat.S_IFREG)
+        kind = _TYPES.get(header.type)
+        self._special.pop(path, None)
+        if kind not in (stat.S_IFREG, None):
+            self._special[path] = kind
+        return kind
 
 
 def _header(raw: bytes) -> tarfile.TarInfo | None:
@@ -101,14 +123,11 @@ def _relative(name: bytes) -> bytes:
     return posixpath.normpath(b"/" + name).lstrip(b"/")
 
 
-def _of_type(kind: int, status: os.stat_result) -> Iterator[str]:
-    if stat.S_IFMT(status.st_mode) != kind:
-        yield "is of another type than in the layer's record"
-
-
-def _of_status(header: tarfile.TarInfo, status: os.stat_result, owners: bool) -> Iterator[str]:
+def _of_status(
+    header: tarfile.TarInfo, kind: int, status: os.stat_result, owners: bool
+) -> Iterator[str]:
     mode, recorded = stat.S_IMODE(status.st_mode), stat.S_IMODE(header.mode)
-    if header.type != tarfile.SYMTYPE and mode != recorded:
+    if kind != stat.S_IFLNK and mode != recorded:
         yield f"has the mode {mode:o}, in the layer's record {recorded:o}"
     if owners and (status.st_uid, status.st_gid) != (header.uid, header.gid):
         yield (
@@ -128,9 +147,9 @@ def _of_link(header: tarfile.TarInfo, directory: int, name: bytes) -> Iterator[s
 
 
 def _of_capability(
-    header: tarfile.TarInfo, directory: int, name: bytes, status: os.stat_result
+    header: tarfile.TarInfo, kind: int, directory: int, name: bytes
 ) -> Iterator[str]:
-    if not stat.S_ISREG(status.st_mode):
+    if kind != stat.S_IFREG:
         return
     recorded = header.pax_headers.get(_CAPABILITY, "").encode("utf-8", "surrogateescape")
     if (capability_of(directory, name) or b"") != recorded:
