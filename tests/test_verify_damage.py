@@ -379,3 +379,12 @@ def test_the_state_of_the_migration_itself(root: GoldenRoot) -> None:
         (root.path / ".migrator" / "phase").write_text(text)
         assert root.paths(quick=True) == {".migrator/phase"}
     assert root.verify(quick=True).exit_code is ExitCode.FAILED
+    (root.path / ".migrator" / "phase").unlink()
+    assert root.paths(quick=True) == {".migrator/phase"}
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"{}")])
+def test_an_original_that_rollback_needs(root: GoldenRoot, change: Callable[[Path], Any]) -> None:
+    path = f".migrator/saved/containers/{WITH_LINKS}/hostconfig.json"
+    change(root.path / path)
+    assert root.paths(quick=True) == {path}

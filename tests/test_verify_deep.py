@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from migrator.layer.tarsplit import Record
 from tests.verify_roots import GoldenRoot, build
 
 Change = Callable[[Path], object]
@@ -164,3 +165,114 @@ def test_a_branch_that_holds_more_or_less_than_its_record(
         str(link.relative_to(root.path)),
         f"aufs/diff/{layer['cache-id']}/etc/new",
     }
+
+
+CAPABILITY = b"\x00\x00\x00\x02\x00\x04" + bytes(14)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: path.chmod(0o4600), "has the mode 4600"),
+        (lambda path: os.chown(path, 7, 8), "belongs to 7:8"),
+        (lambda path: os.setxattr(path, "security.capability", CAPABILITY), "security.capability"),
+    ],
+    ids=["mode", "owner", "capability"],
+)
+@pytest.mark.parametrize("driver", ["aufs", "btrfs", "overlay"])
+def test_a_layers_own_file_that_is_not_as_recorded(
+    driver: str,
+    change: Change,
+    reason: str,
+    store_copy: Callable[[str], Path],
+    golden: Callable[[str], dict[str, Any]],
+) -> None:
+    root = build(store_copy(f"docker-1.9.1-{driver}"), golden(f"docker-1.9.1-{driver}"))
+    chain, path = own_file(root)
+    change(path)
+    (finding,) = [f for f in root.verify(deep=True).findings if f.name == f"sha256:{chain}"]
+    assert finding.path == str(path.relative_to(root.path))
+    assert reason in finding.reason
+
+
+def own_file(root: GoldenRoot) -> tuple[str, Path]:
+    """A bottom layer, and a file of its own."""
+    chain, layer = next(item for item in root.golden["layers"].items() if not item[1]["parent"])
+    files = {"aufs": "aufs/diff/{}", "btrfs": "btrfs/subvolumes/{}", "overlay": "overlay/{}/root"}
+    return chain, root.path / files[root.driver].format(layer["cache-id"]) / "etc" / "passwd"
+
+
+def test_own_things_of_another_kind(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-aufs"), golden("docker-1.9.1-aufs"))
+    tree = own_file(root)[1].parent.parent
+    link = next(path for path in sorted(tree.rglob("*")) if path.is_symlink())
+    link_elsewhere(link)
+    empty = next(
+        p
+        for p in sorted(tree.rglob("*"))
+        if p.is_file()
+        and not p.is_symlink()
+        and not p.stat().st_size
+        and not p.name.startswith(".wh.")
+    )
+    empty.unlink()
+    empty.mkdir()
+    found = {finding.path: finding.reason for finding in root.verify(deep=True).findings}
+    assert "links to something else" in found.pop(str(link.relative_to(root.path)))
+    assert "another type" in found.pop(str(empty.relative_to(root.path)))
+    assert not found
+
+
+def test_owners_of_a_daemon_with_user_namespaces(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-aufs"), golden("docker-1.9.1-aufs"))
+    os.chown(root.path, 0, 100000)
+    os.chown(own_file(root)[1], 100000, 100000)
+    assert root.verify(deep=True).findings == ()
+
+
+def test_an_own_directory_is_gone_that_the_parent_has(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-btrfs"), golden("docker-1.9.1-btrfs"))
+    for chain, layer in root.golden["layers"].items():
+        if not layer["parent"]:
+            continue
+        tree, above = (
+            root.path / "btrfs" / "subvolumes" / root.golden["layers"][c]["cache-id"]
+            for c in (chain, layer["parent"].removeprefix("sha256:"))
+        )
+        record = root.layer(chain) / "tar-split.json.gz"
+        own = {path.rstrip(b"/") for path in Record(record).names()}
+        both = [p for p in own if (above / os.fsdecode(p)).is_dir() and p != b"."]
+        for path in (tree / os.fsdecode(p) for p in both):
+            shutil.rmtree(path)
+            paths = {f.path for f in root.verify(deep=True).findings}
+            assert str(path.relative_to(root.path)) in paths
+            return
+    raise AssertionError("no such layer")
+
+
+def test_a_hard_link_has_become_a_symbolic_one(
+    store_copy: Callable[[str], Path], golden: Callable[[str], dict[str, Any]]
+) -> None:
+    root = build(store_copy("docker-1.9.1-aufs"), golden("docker-1.9.1-aufs"))
+    chain, layer = next(
+        (chain, layer)
+        for chain, layer in root.golden["layers"].items()
+        if b"bin/tool" in (name.rstrip(b"/") for name in Record(record(root, chain)).names())
+    )
+    tool = root.path / "aufs" / "diff" / layer["cache-id"] / "bin" / "tool"
+    tool.unlink()
+    tool.symlink_to("elsewhere")
+    assert tool.lstat().st_nlink == 1
+    (finding,) = [f for f in root.verify(deep=True).findings if f.name == f"sha256:{chain}"]
+    assert finding.path == str(tool.relative_to(root.path))
+    assert "another type" in finding.reason
+
+
+def record(root: GoldenRoot, chain: str) -> Path:
+    return root.layer(chain) / "tar-split.json.gz"

@@ -36,6 +36,9 @@ _READ = 128 << 10
 # Docker's own lines are some hundred bytes; a PAX header can make one longer.
 _MAX_LINE = 16 << 20
 
+# A header with its extensions, far longer than any real one.
+_LONGEST_HEADER = 1 << 20
+
 # Headers repeat themselves, but a record that unpacks to more than this many
 # times its size is no record. Short ones may: an empty layer is all zeros.
 _MAX_EXPANSION = 250
@@ -120,6 +123,21 @@ class Record:
         """The clean names of all type-1 lines, in order."""
         for lines in self._parsed():
             yield from (_clean_name(line) for line in lines if line.type == _FILE)
+
+    def headers(self) -> Iterator[tuple[bytes, bytes]]:
+        """The clean names of all type-1 lines, with the raw bytes between them and the last one.
+
+        These end in the entry's header. Of very many, only the last are given.
+        """
+        raw = bytearray()
+        for lines in self._parsed():
+            for line in lines:
+                if line.type == _SEGMENT:
+                    raw += line.payload or b""
+                    del raw[:-_LONGEST_HEADER]
+                elif line.type == _FILE:
+                    yield _clean_name(line), bytes(raw)
+                    raw.clear()
 
     def _parsed(self) -> Iterator[list[_Line]]:
         """The record's lines, some hundred at a time."""

@@ -25,7 +25,7 @@ from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
 from migrator.verification.files import RootFiles
 from migrator.verification.findings import Finding, Findings, VerificationReport
-from migrator.verification.history import read_manifests
+from migrator.verification.history import check_originals, read_manifests
 from migrator.verification.images import images_elsewhere, read_images
 from migrator.verification.layers import LayerStore, StoredLayer, read_layers
 from migrator.verification.markers import check_markers
@@ -69,6 +69,7 @@ def verify(
             with source.opened():
                 pass
         progress.phase("comparing with the manifest")
+        check_originals(files, manifests, findings)
         published = compare(files, driver, manifests, findings)
         progress.phase("checking metadata")
         layers = read_layers(files, source, findings)

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
@@ -19,6 +20,7 @@ from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings
+from migrator.verification.headers import header_differences
 from migrator.verification.layers import StoredLayer
 from migrator.verification.trees import Node, Pair, PairWalk
 
@@ -164,7 +166,8 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
     for pair in walk:
         if not complete:
             pair = _without_deletion(pair)
-        missing.discard(pair.path)
+        if pair.new is not None:
+            missing.discard(pair.path)
         if pair.path in coverage.opaque:
             walk.hide_old()
         if pair.path in coverage.own:
@@ -191,6 +194,18 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
     comparison.finish()
     for path in sorted(missing):
         yield path, "is in the layer's record, but not in its directory"
+    owners = _has_true_owners(driver.data_root)
+    yield from header_differences(driver.data_root / task.record, directory, owners=owners)
+
+
+def _has_true_owners(data_root: Path) -> bool:
+    """Whether files belong to whom their tar says.
+
+    To others where the daemon has user namespaces or no root. Then its data root, or since
+    Docker 20.10.3 the group of it, is that of the user who is root in containers.
+    """
+    status = data_root.stat()
+    return (status.st_uid, status.st_gid) == (0, 0)
 
 
 def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> bool:

@@ -69,11 +69,24 @@ def _read_manifest(files: RootFiles, state: StateDirectory, findings: Findings) 
         phase = state.phase if files.is_directory(directory) else Phase.NONE
         if phase in (Phase.PUBLISHING, Phase.UNDOING):
             raise FormatError(f"a migration was interrupted while {phase}; finish it first")
+        if phase is Phase.PREPARING and files.status(f"{directory}/phase") is None:
+            _check_unpublished(files, state)
         if phase is Phase.PUBLISHED:
             path = f"{directory}/manifest.json"
             with findings.noting(Subject.ROOT, path, path):
                 return Made(directory, Manifest.load(state.manifest))
     return None
+
+
+def _check_unpublished(files: RootFiles, state: StateDirectory) -> None:
+    """A run that stopped early published nothing; `phase` was lost if its files are there."""
+    if files.status(f"{state.path.name}/manifest.json") is None:
+        return
+    new = (each.path for each in Manifest.load(state.manifest).files if each.replaced is None)
+    if any(files.status(path) is not None for path in new):
+        raise FormatError(
+            "is missing, though this migration is in place: write `published` into it"
+        )
 
 
 def held_files(made: Sequence[Made], driver: str) -> dict[str, Held]:
@@ -131,6 +144,17 @@ def _original(made: Sequence[Made], found: Sequence[tuple[int, Entry]]) -> Origi
     if first.replaced is None:
         return None
     return Original(f"{made[number].directory}/saved/{first.path}", first.replaced)
+
+
+def check_originals(files: RootFiles, made: Sequence[Made], findings: Findings) -> None:
+    """What migrations replaced must be kept as it was, for `rollback` to put it back."""
+    for each in made:
+        for entry in each.manifest.files:
+            if entry.replaced is not None:
+                path = f"{each.directory}/saved/{entry.path}"
+                with findings.noting(Subject.ROOT, path, path):
+                    if files.digest(path)[0] != entry.replaced:
+                        raise FormatError("is no longer what was there before the migration")
 
 
 def originals(held: Mapping[str, Held]) -> dict[str, tuple[Entry, Original]]:
