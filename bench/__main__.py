@@ -19,8 +19,8 @@ from bench import measuring, scale, thinpool
 from bench.many import Size
 from bench.output import table, write
 from bench.shapes import SHAPES
-from migrator.host import usable_cpus
 from migrator.report.model import Speed
+from migrator.system.host import usable_cpus
 
 _TIMED = ("doc", "few-large", "many-small", "deep", "no-records", "empty")
 _FITTED = ("doc", "few-large", "many-small", "deep", "no-records", "empty")

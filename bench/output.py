@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrator.host import Host
+from migrator.system.host import Host
 from migrator.version import __version__
 
 

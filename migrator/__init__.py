@@ -9,11 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from migrator.commands.migrate import migrate
+    from migrator.commands.plan import plan
+    from migrator.commands.verify import verify
     from migrator.errors import MigratorError, Problem
-    from migrator.migration import migrate
-    from migrator.planning import Plan, plan
+    from migrator.migration.plan import Plan
     from migrator.report.summary import Summary
-    from migrator.verification import VerificationReport, verify
+    from migrator.verification.findings import VerificationReport
     from migrator.version import __version__
 
 __all__ = [
@@ -31,14 +33,14 @@ __all__ = [
 # Imported when asked for: the program's entry has to look after signals before that.
 _HOMES = {
     "MigratorError": "errors",
-    "Plan": "planning",
+    "Plan": "migration.plan",
     "Problem": "errors",
     "Summary": "report.summary",
-    "VerificationReport": "verification",
+    "VerificationReport": "verification.findings",
     "__version__": "version",
-    "migrate": "migration",
-    "plan": "planning",
-    "verify": "verification",
+    "migrate": "commands.migrate",
+    "plan": "commands.plan",
+    "verify": "commands.verify",
 }
 
 

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from legacy_fixtures.build import Built
-from migrator import migration
+from migrator.commands import migrate as migration
 from migrator.report.summary import Summary
 
 Modes = dict[str, int]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from migrator.layer.changes import Change
 from migrator.layer.difftar import write_diff
+from migrator.tree.changes import Change
 
 
 class FileSink:

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import Built, Container, Layer, Store, build
-from migrator import checksumming, migration, recovery
-from migrator.export import export
+from migrator.commands import checksums as checksumming
+from migrator.commands import migrate as migration
+from migrator.commands.export import export
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
 from tests.command import dump, migrator, snapshot
 from tests.converted import check_overlay2, convert
 from tests.crash.faults import Fault, run
@@ -109,7 +112,7 @@ def test_a_repaired_layer_makes_the_store_that_never_missed_it(
     assert dump(built.root, "overlay") == dump(whole, "overlay")
     assert "already migrated" in (migration.migrate(built.root, workers=0).nothing_to_do or "")
     for _ in range(2):
-        recovery.rollback(built.root)
+        rollback(built.root)
     assert snapshot(built.root) == original
 
 
@@ -140,8 +143,8 @@ def test_what_comes_second_takes_the_place_that_it_would_have_had(
     migration.migrate(root, workers=0)
     assert dump(root, "overlay") == golden(name)
     assert migrator("verify", "-g", root).returncode == 0
-    recovery.rollback(root)
-    recovery.rollback(root)
+    rollback(root)
+    rollback(root)
     assert snapshot(root) == original
 
 
@@ -288,26 +291,26 @@ def test_each_migration_is_undone_by_itself(built: Built, whole: Path) -> None:
     migration.migrate(built.root, workers=0)
     assert dump(built.root, "overlay") == dump(whole, "overlay")
 
-    assert "undoes that next" in recovery.rollback(built.root)
+    assert "undoes that next" in rollback(built.root)
     assert snapshot(built.root) == late
     younger(built, 3, "side")
     assert snapshot(built.root, without=(".migrator",)) == {
         path: entry for path, entry in trees[1].items() if not path.startswith(".migrator")
     }
-    recovery.rollback(built.root)
+    rollback(built.root)
     assert snapshot(built.root) == trees[0]
 
 
 def test_status_and_checksums_see_what_is_new(built: Built) -> None:
     back = younger(built, 3, "side")
     migration.migrate(built.root, workers=0)
-    assert recovery.status(built.root).state == "migrated"
+    assert status(built.root).state == "migrated"
     back()
 
-    status = recovery.status(built.root)
-    assert status.state.startswith("migrated; Docker has used it since: ")
-    assert status.state.endswith("; 1 image and 1 container not migrated yet")
-    assert "`migrator migrate`" in status.next_step
+    said = status(built.root)
+    assert said.state.startswith("migrated; Docker has used it since: ")
+    assert said.state.endswith("; 1 image and 1 container not migrated yet")
+    assert "`migrator migrate`" in said.next_step
     plan = json.loads(migrator("plan", "-g", built.root, "--json").stdout)
     assert (plan["images"], plan["images_migrated_before"]) == (1, 3)
     assert (plan["layers_to_hash"], plan["tags"], plan["containers"]) == (1, 1, 1)
@@ -318,7 +321,7 @@ def test_status_and_checksums_see_what_is_new(built: Built) -> None:
     assert (built.root / "graph" / built.v1_ids[3] / ".migration-diffid").exists()
     summary = migration.migrate(built.root, workers=0)
     assert [layer.kept for layer in summary.layers] == [True]
-    assert recovery.status(built.root).state == "migrated; before that: migrated"
+    assert status(built.root).state == "migrated; before that: migrated"
 
 
 def test_undoing_checksums_leaves_the_migration(built: Built) -> None:
@@ -359,7 +362,7 @@ def test_to_overlay2_from_a_root_in_which_the_old_daemon_went_on(built: Built, w
     after = snapshot(built.root / "image", without=("overlay2",))
     assert after == in_place
 
-    recovery.rollback(built.root)
+    rollback(built.root)
     assert snapshot(built.root / "image") == in_place
 
 
@@ -390,7 +393,7 @@ def test_to_overlay2_a_second_time(built: Built, whole: Path) -> None:
     assert names(built.root, "overlay2") == expected_names
     check_overlay2(built.root)
 
-    recovery.rollback(built.root)
+    rollback(built.root)
     younger(built, 3, "side")
     undone = snapshot(built.root, without=("graph", "overlay", "containers"))
     changed = {path for path in first if undone.get(path) != first[path]}
@@ -419,7 +422,7 @@ def test_a_killed_rollback_is_not_the_last_migration(built: Built) -> None:
     last = max(n for n, point in enumerate(points) if point.endswith("-overlay2/phase"))
     assert run(["rollback", "-g", built.root], fault=Fault.KILL, point=last).code == -9
     migration.migrate(built.root, workers=0)
-    assert recovery.status(built.root).state.startswith("migrated;")
+    assert status(built.root).state.startswith("migrated;")
 
     assert migrator("rollback", "-g", built.root, "--force").returncode == 0
     assert snapshot(built.root, without=(".migrator-overlay2",)) == original

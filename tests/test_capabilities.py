@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from migrator import capabilities
-from migrator.capabilities import TO_BUILD, TO_COMPARE, TO_REMOVE, Capability
 from migrator.errors import MissingCapability
+from migrator.system import capabilities
+from migrator.system.capabilities import TO_BUILD, TO_COMPARE, TO_REMOVE, Capability
 from tests.command import dump, migrator, snapshot
 
 StoreCopy = Callable[[str], Path]

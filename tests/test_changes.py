@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import LayerError
-from migrator.layer import descent
-from migrator.layer.changes import ChangeList, branch, compare, tree, whiteout_of
+from migrator.tree import descent
+from migrator.tree.changes import ChangeList, branch, compare, tree, whiteout_of
 
 T = 1_400_000_000 * 10**9
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Container, Store, build, line
-from migrator import cli, migration
+from migrator import cli
+from migrator.commands import migrate as migration
 from tests.command import dump, migrator, snapshot
 from tests.crash.scenarios import scratch
 

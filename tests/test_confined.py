@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import LayerError
-from migrator.layer.confined import LayerDirectory, NotRegular
+from migrator.tree.confined import LayerDirectory, NotRegular
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Container, Layer, Store, build, line
-from migrator import checksumming
+from migrator.commands import checksums as checksumming
 from migrator.conversion import tasks
 from migrator.errors import StoreError
-from migrator.layer.overlaydir import Way
+from migrator.tree.overlaydir import Way
 from tests.command import dump, migrator, snapshot
 from tests.converted import check_overlay2, convert, stack
 from tests.crash.faults import Fault, run

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Container, Layer, Store, build
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
 from tests.command import dump, migrator, snapshot
 from tests.converted import as_docker_left_it, check_overlay2, convert, stack
 from tests.crash.scenarios import copy, scratch
@@ -230,7 +232,7 @@ def test_which_store_is_meant(built: Built) -> None:
     same = migrator("migrate", *options, "-s", "overlay2")
     assert "no store of this driver" in same.stderr
     assert migrator("migrate", *options, "-s", "vfs").returncode == 0
-    recovery.rollback(built.root)
+    rollback(built.root)
     shutil.move(built.root / "image/vfs", built.root / "image/overlay2")
     shutil.rmtree(built.root / "image/aufs")
     assert "one of overlay2 already, nothing to do" in migrator("migrate", *options).stdout
@@ -249,7 +251,7 @@ def test_migrations_are_undone_one_by_one(memory: Path) -> None:
     migration.migrate(root, workers=0)
     in_place = snapshot(root)
     convert(root)
-    assert recovery.status(root).state == "migrated to overlay2; before that: migrated"
+    assert status(root).state == "migrated to overlay2; before that: migrated"
     for driver in ("auto", "overlay2", "vfs"):
         assert migrator("verify", "-g", root, "-s", driver, "-q").returncode == 0
     assert "(overlay2)" in migrator("verify", "-g", root).stdout
@@ -257,7 +259,7 @@ def test_migrations_are_undone_one_by_one(memory: Path) -> None:
     told = migrator("rollback", "-g", root).stdout
     assert "what it was before the migration to overlay2. It still is: migrated" in told
     assert snapshot(root) == in_place
-    assert recovery.status(root).state == "migrated"
+    assert status(root).state == "migrated"
     assert migrator("rollback", "-g", root).returncode == 0
     assert snapshot(root) == legacy
 

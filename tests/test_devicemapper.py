@@ -18,12 +18,12 @@ import pytest
 
 from legacy_fixtures.build import Store, build
 from legacy_fixtures.thinpool import to_thin_pool
-from migrator import migration
+from migrator.commands import migrate as migration
 from migrator.drivers.devicemapper import Devicemapper
+from migrator.drivers.thinpool import place, reader
+from migrator.drivers.thinpool.image import Image
 from migrator.errors import DriverError
-from migrator.mountinfo import own_mounts
-from migrator.thinpool import place, reader
-from migrator.thinpool.image import Image
+from migrator.system.mountinfo import own_mounts
 from tests.command import dump, migrator, snapshot
 from tests.thinstore import (
     FORKED,
@@ -197,7 +197,7 @@ def test_missing_tools_are_named_before_any_work(
 ) -> None:
     root = store_copy(NAME)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    monkeypatch.setattr("migrator.thinpool.loop.CONTROL", tmp_path / "loop-control")
+    monkeypatch.setattr("migrator.drivers.thinpool.loop.CONTROL", tmp_path / "loop-control")
     with (
         pytest.raises(DriverError, match=r"thin-provisioning-tools.*loop-control") as raised,
         Devicemapper(root).opened(),
@@ -209,7 +209,7 @@ def test_missing_tools_are_named_before_any_work(
 def test_file_system_that_the_kernel_has_not(
     store_copy: StoreCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("migrator.thinpool.store.file_system_of", lambda _: "no-such-fs")
+    monkeypatch.setattr("migrator.drivers.thinpool.store.file_system_of", lambda _: "no-such-fs")
     with (
         pytest.raises(DriverError, match="the kernel has no no-such-fs") as raised,
         Devicemapper(store_copy(NAME)).opened(),
@@ -229,7 +229,7 @@ def test_pool_that_the_kernel_has_open(
     (tmp_path / "sys/block/dm-0/dm").mkdir(parents=True)
     (tmp_path / "sys/block/dm-0/dm/name").write_text("docker-8:1-42-pool\n")
     users = functools.partial(place.users, sys=tmp_path / "sys")
-    monkeypatch.setattr("migrator.thinpool.store.users", users)
+    monkeypatch.setattr("migrator.drivers.thinpool.store.users", users)
     with pytest.raises(DriverError, match="has the thin pool open: docker-8:1-42-pool") as raised:
         migration.migrate(root, workers=0)
     assert "dm.metadata-snapshot=true" in raised.value.hint

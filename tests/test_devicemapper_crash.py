@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import line
-from migrator import recovery
-from migrator.thinpool.image import PREFIX
+from migrator.commands.rollback import rollback
+from migrator.drivers.thinpool.image import PREFIX
 from tests.command import dump, snapshot
 from tests.crash.faults import Fault, run
 from tests.crash.scenarios import scratch
@@ -64,7 +64,7 @@ class Start:
         assert self.dump() == self.reference
         assert not left_over(self.work)
         assert not os.listdir(self.work)
-        recovery.rollback(self.root)
+        rollback(self.root)
         assert snapshot(self.root) == self.original
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.verify import verify
 from migrator.errors import DriverError
-from migrator.verification import verify
 from tests.command import migrator
 from tests.thinstore import BLOCK, diff_ids, dump_pool, left_over, mounts, thin_store
 
@@ -120,7 +121,7 @@ def test_metadata_with_a_flipped_bit(store: Store) -> None:
         if summary.exit_code:
             partial += 1
             assert any("damaged in the pool's metadata" in p.reason for p in summary.problems)
-        recovery.rollback(store.root)
+        rollback(store.root)
     # The base device's mapping concerns no layer.
     assert partial == 5
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from migrator import disk
+from migrator.system import disk
 from tests.crash.faults import run
 from tests.crash.scenarios import STORES_BUILT, prepare, scratch
 

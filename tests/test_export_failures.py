@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import cli, disk
+from migrator import cli
+from migrator.commands.export import export as export_images
 from migrator.errors import UsageError
-from migrator.export import export as export_images
+from migrator.system import disk
 from tests.command import migrator, snapshot
 from tests.crash import faults
 from tests.exported import Layout, contents, export

@@ -11,8 +11,8 @@ import pytest
 
 from legacy_fixtures.build import Built, Layer, Store, build
 from migrator import cli
+from migrator.commands.export import export as export_images
 from migrator.errors import UsageError
-from migrator.export import export as export_images
 from tests.command import migrator, snapshot
 from tests.exported import Layout, export
 

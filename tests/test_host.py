@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.host import Host, default_workers, file_system_type, memory_limit, usable_cpus
+from migrator.system.host import Host, default_workers, file_system_type, memory_limit, usable_cpus
 
 MIB = 1 << 20
 

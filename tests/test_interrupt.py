@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build, line
-from migrator import cli, disk, migration, recovery
+from migrator import cli
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.system import disk
 from tests.command import snapshot
 from tests.crash.faults import ended, fork
 from tests.crash.scenarios import copy, dump, scratch
@@ -93,7 +96,7 @@ def test_stops_at_once_and_goes_on(
     assert f"run the same command again to go on, or `migrator rollback -g {built.root}`" in output
     assert "Traceback" not in output
     copy(built.root, undone := built.root.with_name("undone"))
-    recovery.rollback(undone)
+    rollback(undone)
     assert snapshot(undone) == before
     summary = migration.migrate(built.root, workers=0)
     assert summary.exit_code == 0

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import checksumming, migration
+from migrator.commands import checksums as checksumming
+from migrator.commands import migrate as migration
 from migrator.layer.hashing import LayerDigest
 from migrator.layer.task import HashedLayer, Method
 from migrator.state import journal

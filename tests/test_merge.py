@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build, line
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
 from tests.command import dump, migrator, snapshot
 from tests.crash.scenarios import copy, scratch
 
@@ -84,7 +85,7 @@ def test_a_migration_that_docker_left_half_done_is_completed(built: Built) -> No
     assert migrator("migrate", "-g", built.root, "-q").returncode == 0
     assert dump(built.root, "overlay") == expected
 
-    recovery.rollback(built.root)
+    rollback(built.root)
     assert snapshot(built.root) == before
 
 

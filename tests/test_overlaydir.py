@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrator import disk
 from migrator.errors import LayerError, StoreError
-from migrator.layer.overlaydir import Built, Way, build, choose_way, fingerprint
-from migrator.layer.own import OwnFiles
+from migrator.system import disk
+from migrator.tree.overlaydir import Built, Way, build, choose_way, fingerprint
+from migrator.tree.ownfiles import OwnFiles
 from tests.hostile import file_line, pack
 from tests.stacked import aufs_seen, seen, stacked
 

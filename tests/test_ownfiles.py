@@ -13,7 +13,7 @@ import pytest
 
 from migrator import drivers
 from migrator.errors import LayerError
-from migrator.layer.own import OwnFiles, OwnKind
+from migrator.tree.ownfiles import OwnFiles, OwnKind
 from tests.hostile import file_line, pack
 from tests.stacked import stacked
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import disk, migration
+from migrator.commands import migrate as migration
 from migrator.errors import LayerError
-from migrator.pool import Finished, Pool, Progressed, Started
+from migrator.system import disk
+from migrator.system.workers import Finished, Pool, Progressed, Started
 from tests.crash.faults import in_child
 from tests.crash.scenarios import copy, dump, scratch
 

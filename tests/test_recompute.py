@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from migrator import disk
 from migrator.errors import LayerError, StoreError
 from migrator.layer import hashing
-from migrator.layer.changes import DiffSource, compare, tree
 from migrator.layer.recompute import fingerprint_recomputed, recompute
+from migrator.system import disk
+from migrator.tree.changes import DiffSource, compare, tree
 from tests.conftest import STORES
 from tests.tarsink import write_tar
 

@@ -22,8 +22,8 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrator.layer.changes import DiffSource, compare
 from migrator.layer.recompute import recompute
+from migrator.tree.changes import DiffSource, compare
 from tests.tarsink import write_tar
 
 SECOND = 10**9

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import cli, disk, migration
+from migrator import cli
+from migrator.commands import migrate as migration
+from migrator.system import disk
 from migrator.version import __version__
 from tests.command import snapshot
 from tests.crash.scenarios import scratch
@@ -93,8 +95,8 @@ def test_what_is_said_of_an_interruption_fits_the_command(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("migrator.planning.make_plan", interrupt)
-    monkeypatch.setattr("migrator.checksumming.make_plan", interrupt)
+    monkeypatch.setattr("migrator.commands.plan.make_plan", interrupt)
+    monkeypatch.setattr("migrator.commands.checksums.make_plan", interrupt)
     assert cli.run(arguments(command, built.root, report)) == 4
     error = read(report, command, built.root, 4)["error"]
     assert error["hint"].endswith(hint.format(built.root))

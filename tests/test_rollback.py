@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build, line
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
 from migrator.state.manifest import Entry, Manifest, file_digest
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
@@ -34,7 +36,7 @@ def published(root: Path) -> str:
 def interrupted(built: Built, at: Callable[[Path], str]) -> None:
     """Kill a migration at the first point that begins with what `at` says."""
     points = run(["migrate", "-g", built.root, "-q"]).points
-    recovery.rollback(built.root)
+    rollback(built.root)
     number = next(n for n, point in enumerate(points) if point.startswith(at(built.root)))
     assert run(["migrate", "-g", built.root], fault=Fault.KILL, point=number).code == -9
 
@@ -158,9 +160,9 @@ def test_what_an_old_daemon_did_in_between_is_migrated(built: Built) -> None:
 def test_a_new_daemon_may_go_on_with_what_is_published_whole(built: Built) -> None:
     points = run(["migrate", "-g", built.root, "-q"]).points
     last = max(n for n, p in enumerate(points) if p == f"rename {built.root}/.migrator/phase")
-    recovery.rollback(built.root)
+    rollback(built.root)
     run(["migrate", "-g", built.root], fault=Fault.KILL, point=last)
-    assert recovery.status(built.root).state == "interrupted while the migration was published"
+    assert status(built.root).state == "interrupted while the migration was published"
     add_image(built)
     change_tags(built)
     before = snapshot(built.root, without=(".migrator",))
@@ -181,7 +183,7 @@ def test_files_are_copied_where_they_cannot_be_linked(
     before = snapshot(built.root)
     monkeypatch.setattr(os, "link", refuse)
     migration.migrate(built.root, workers=0)
-    recovery.rollback(built.root)
+    rollback(built.root)
     assert snapshot(built.root) == before
 
 

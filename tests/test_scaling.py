@@ -13,14 +13,14 @@ import pytest
 
 from bench.many import Size, build, write_links
 from bench.scale import COMMANDS, Cost, write_scale
-from migrator import disk
+from migrator.commands.migrate import migrate
+from migrator.commands.rollback import rollback
 from migrator.conversion.space import TreeSpace
 from migrator.gojson import scan
-from migrator.layer.overlaydir import Way
 from migrator.legacy.linkgraph import read_links
-from migrator.migration import migrate
-from migrator.recovery import rollback
-from migrator.state.space import Need
+from migrator.migration.space import Need
+from migrator.system import disk
+from migrator.tree.overlaydir import Way
 from tests.command import snapshot
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import disk, migration, planning
+from migrator.commands import migrate as migration
+from migrator.commands.plan import plan
 from migrator.errors import StoreError
-from migrator.state.space import Space
+from migrator.migration.space import Space
+from migrator.system import disk
 from tests.command import migrator, snapshot
 from tests.crash.scenarios import copy, dump, scratch
 
@@ -115,7 +117,7 @@ def test_the_estimate_is_generous(records: bool, file_size: int) -> None:
     with scratch() as directory:
         store = Store("vfs", line(20, 30, file_size), records=records)
         root = build(store, directory / "root").root
-        need = Space(planning.plan(root)).need
+        need = Space(plan(root)).need
         copy(root, other := directory / "other")
         migration.migrate(other, workers=0)
         before, after = used(root), used(other)

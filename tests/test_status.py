@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build
-from migrator import checksumming, migration
+from migrator.commands import checksums as checksumming
+from migrator.commands import migrate as migration
 from tests.command import migrator, snapshot
 from tests.crash.faults import Fault, run
 from tests.crash.scenarios import scratch

@@ -14,8 +14,9 @@ import pytest
 
 import migrator as package
 from legacy_fixtures.build import Built, Store, build, line
-from migrator import cli, migration
+from migrator import cli
 from migrator.cli.place import Place, Work
+from migrator.commands import migrate as migration
 from migrator.errors import Problem, Subject
 from tests.crash.scenarios import scratch
 

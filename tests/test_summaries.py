@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from legacy_fixtures.build import Built, Container, Store, build, line
-from migrator import cli, migration
+from migrator import cli
+from migrator.commands import migrate as migration
 from tests.crash.scenarios import scratch
 
 PLURAL_OF_ONE = re.compile(r"\b1 (?!is\b)[a-z]+s\b")

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.drivers.thinpool import loop
+from migrator.drivers.thinpool import mapping as mappings
+from migrator.drivers.thinpool.image import PREFIX, Image
+from migrator.drivers.thinpool.loop import LoopDevice
+from migrator.drivers.thinpool.mapping import Mapping, Run, changed, distinct_data, extent, unmapped
+from migrator.drivers.thinpool.order import BranchOrder, Change
+from migrator.drivers.thinpool.place import DATA, METADATA, POOL, PoolPlace, find_pool, users
+from migrator.drivers.thinpool.pool import Device, ThinPool
+from migrator.drivers.thinpool.superblock import Superblock
 from migrator.errors import DriverError, LayerError
-from migrator.thinpool import loop
-from migrator.thinpool import mapping as mappings
-from migrator.thinpool.image import PREFIX, Image
-from migrator.thinpool.loop import LoopDevice
-from migrator.thinpool.mapping import Mapping, Run, changed, distinct_data, extent, unmapped
-from migrator.thinpool.order import BranchOrder, Change
-from migrator.thinpool.place import DATA, METADATA, POOL, PoolPlace, find_pool, users
-from migrator.thinpool.pool import Device, ThinPool
-from migrator.thinpool.superblock import Superblock
 
 BLOCK = 64 << 10
 

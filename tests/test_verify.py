@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from migrator.commands.verify import verify
 from migrator.errors import DataRootError, DriverError, ExitCode
 from migrator.layer.tarsplit import Record
 from migrator.progress import Progress
-from migrator.verification import verify
 from tests.verify_roots import GoldenRoot, build
 
 STORES = (

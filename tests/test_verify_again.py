@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from legacy_fixtures.build import Built, Container, Layer, Store, build, line
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
+from migrator.commands.verify import verify
 from migrator.errors import StoreError
-from migrator.verification import VerificationReport, verify
-from migrator.verification.use import sign_of_use_in
+from migrator.state.traces import sign_of_use_in
+from migrator.verification.findings import VerificationReport
 from tests.command import snapshot
 from tests.crash.scenarios import Tree, scratch
 
@@ -97,8 +100,8 @@ def test_every_step_there_and_back_has_no_fault(
     for number, before in reversed([*enumerate(done)]):
         if number == half - 1:
             with pytest.raises(StoreError, match="was added"):
-                recovery.rollback(built.root)
-        recovery.rollback(built.root, force=number < half)
+                rollback(built.root)
+        rollback(built.root, force=number < half)
         if number >= half:
             assert snapshot(built.root) == before
         if number:
@@ -254,17 +257,17 @@ def test_status_says_that_docker_has_used_it(memory: Path) -> None:
     root = small(memory).root
     docker(root)
     migrated(root)
-    assert recovery.status(root).state == "migrated"
+    assert status(root).state == "migrated"
     docker(root)
-    status = recovery.status(root)
-    assert status.state == "migrated; Docker has used it since: tmp was changed"
-    assert "`migrator rollback --force`" in status.next_step
+    said = status(root)
+    assert said.state == "migrated; Docker has used it since: tmp was changed"
+    assert "`migrator rollback --force`" in said.next_step
 
 
 def test_the_old_daemon_has_removed_images(memory: Path) -> None:
     built = small(memory)
     migrated(built.root)
-    (built.root / ".migrator/phase").unlink()
+    shutil.rmtree(built.root / ".migrator")
     v1_id = built.v1_ids[1]
     for path in (f"graph/{v1_id}", f"overlay/{v1_id}"):
         shutil.rmtree(built.root / path)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import ExitCode
-from migrator.verification.birth import birth_ns
+from migrator.system.statx import birth_ns
 from tests.verify_roots import GoldenRoot, build
 
 WITH_LINKS = "dba87e975344a47a43e715a7f661774614313195eef1942eaba2701d131bff36"

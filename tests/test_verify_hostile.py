@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from migrator.commands.verify import verify
 from migrator.layer.identity import chain_id
 from migrator.progress import Progress
-from migrator.verification import verify
 from tests.verify_roots import GoldenRoot, build
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from migrator.commands.migrate import migrate
+from migrator.commands.verify import verify
 from migrator.layer.tarsplit import Record
-from migrator.migration import migrate
 from migrator.progress import Progress
-from migrator.verification import VerificationReport, verify
+from migrator.verification.findings import VerificationReport
 from tests.verify_roots import build
 
 FILES = {

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from legacy_fixtures.build import Built, Store, build, line
-from migrator.zfs.aside import DIRECTORY
-from migrator.zfs.datasets import RESTORE
+from migrator.drivers.zpool.aside import DIRECTORY
+from migrator.drivers.zpool.datasets import RESTORE
 from tests.command import dump, migrator
 from tests.zfspool import Pool
 

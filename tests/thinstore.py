@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from legacy_fixtures.build import Built, Layer, Store, build
 from legacy_fixtures.thinpool import to_thin_pool
-from migrator.thinpool.image import PREFIX
+from migrator.drivers.thinpool.image import PREFIX
 from tests.command import dump
 
 BLOCK = 64 << 10

@@ -10,9 +10,10 @@ from typing import Any
 
 from blake3 import blake3
 
+from migrator.commands.verify import verify
 from migrator.progress import Progress
 from migrator.state.manifest import Entry, Manifest
-from migrator.verification import VerificationReport, verify
+from migrator.verification.findings import VerificationReport
 
 
 @dataclass

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from migrator import checksumming
 from migrator.cli.options import option, work_options
 from migrator.cli.output import finish
 from migrator.cli.place import Work
+from migrator.commands import checksums as checksumming
 from migrator.errors import ExitCode
 from migrator.progress import print_event
 from migrator.report.document import head

@@ -8,10 +8,11 @@ import click
 
 from migrator.cli.options import option, work_options
 from migrator.cli.place import Work
+from migrator.commands.export import FORMATS, STDOUT
+from migrator.commands.export import export as export_images
 from migrator.errors import UsageError
-from migrator.export import FORMATS, STDOUT, ExportSummary
-from migrator.export import export as export_images
 from migrator.export.compression import Algorithm
+from migrator.export.summary import ExportSummary
 from migrator.progress import print_event
 from migrator.report.writing import write_report
 from migrator.text import count

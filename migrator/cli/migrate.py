@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from migrator import migration
 from migrator.cli.options import option, work_options
 from migrator.cli.output import finish
 from migrator.cli.place import Work
+from migrator.commands import migrate as migration
 
 target_option = option(
     "--target-driver",

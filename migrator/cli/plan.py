@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from migrator import planning
 from migrator.cli.migrate import target_option
 from migrator.cli.options import option, work_options
 from migrator.cli.output import print_json
 from migrator.cli.place import Work
-from migrator.conversion.planning import plan_conversion
+from migrator.commands.plan import plan as make_plan
+from migrator.commands.plan import plan_conversion
 from migrator.report.preview import ConversionPreview, Preview
 from migrator.report.writing import write_report
 
@@ -29,7 +29,7 @@ def plan(work: Work, target_driver: str | None, as_json: bool) -> int:
     preview: Preview | ConversionPreview
     place: dict[str, Any] = {"storage_opts": work.storage_opts, "work_dir": work.work_dir}
     if target_driver is None:
-        made = planning.plan(work.graph, work.storage_driver, **place)
+        made = make_plan(work.graph, work.storage_driver, **place)
         made = replace(made, problems=tuple(work.completed_all(made.problems)))
         preview = Preview.of(made, work.workers)
     else:

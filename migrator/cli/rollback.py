@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from migrator import recovery
 from migrator.cli.options import option, place_options
 from migrator.cli.place import Place
+from migrator.commands.rollback import rollback as roll_back
 from migrator.text import printable
 
 
@@ -19,7 +19,7 @@ def rollback(place: Place, force: bool) -> int:
     Works on an interrupted migration too. Refuses, naming it, where something
     has been changed or added since. Asks no questions.
     """
-    outcome = recovery.rollback(
+    outcome = roll_back(
         place.graph, place.storage_driver, storage_opts=place.storage_opts, force=force
     )
     if not place.quiet:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from migrator import verification
 from migrator.cli.options import option, work_options
 from migrator.cli.output import print_json
 from migrator.cli.place import Work
+from migrator.commands.verify import verify as check
 from migrator.report.writing import write_report
 
 
@@ -23,7 +23,7 @@ def verify(work: Work, as_json: bool, quick: bool, deep: bool) -> int:
     IDs, references, mounts and all other metadata are checked. Works on any
     data root of Docker >= 1.10 and changes nothing.
     """
-    report = verification.verify(
+    report = check(
         work.graph,
         work.storage_driver,
         storage_opts=work.storage_opts,

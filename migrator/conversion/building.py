@@ -10,15 +10,15 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from migrator import disk
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError
-from migrator.files import is_directory
-from migrator.layer.confined import LayerDirectory
-from migrator.layer.overlaydir import Built, Way, build
 from migrator.layer.tarsplit import Record
-from migrator.layer.treefingerprint import fingerprint
-from migrator.pool import Attempt
+from migrator.system import disk
+from migrator.system.files import is_directory
+from migrator.system.workers import Attempt
+from migrator.tree.confined import LayerDirectory
+from migrator.tree.overlaydir import Built, Way, build
+from migrator.tree.treefingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from migrator.store.layerdb import LayerDB
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
 from migrator.store.stage import Stage
+from migrator.system.rootfiles import RootFiles
 from migrator.text import shown
 from migrator.verification.containers import CONFIG
 from migrator.verification.distribution import read_records
-from migrator.verification.files import RootFiles
 from migrator.verification.findings import Findings
 
 

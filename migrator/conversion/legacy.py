@@ -10,10 +10,10 @@ from migrator.conversion.names import Names
 from migrator.conversion.stored import Store
 from migrator.conversion.trees import Converted
 from migrator.errors import FormatError, LayerError
-from migrator.hashing import Hashed
 from migrator.layer.identity import chain_id
-from migrator.planning import Plan
-from migrator.rewriting import existing_image
+from migrator.migration.hashing import Hashed
+from migrator.migration.plan import Plan
+from migrator.migration.rewriting import existing_image
 from migrator.store.stage import Stage
 
 
@@ -86,7 +86,7 @@ def _chains(plan: Plan, hashed: Hashed, stage: Stage, stored: Store | None) -> d
 
 @dataclass(frozen=True, slots=True)
 class BuiltDirectories:
-    """The directories that were built, for `migrator.rewriting`."""
+    """The directories that were built, for `migrator.migration.rewriting`."""
 
     converted: Converted
     chains: dict[str, str]

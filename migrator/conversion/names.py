@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from migrator.errors import FormatError, LayerError
 from migrator.store import overlay2
-from migrator.verification.files import RootFiles
+from migrator.system.rootfiles import RootFiles
 from migrator.verification.layers import LayerStore, line
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 from migrator import drivers
 from migrator.conversion.names import Names
@@ -14,16 +13,16 @@ from migrator.conversion.space import expected_need, expected_way
 from migrator.conversion.stored import Store, images_in, read_store, to_build
 from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, FormatError, Problem, UsageError
-from migrator.layer.overlaydir import Way
-from migrator.legacy.root import AUTO, LegacyRoot, open_root
-from migrator.planning import Plan, is_marked, left_out_before, make_plan
+from migrator.legacy.root import AUTO, LegacyRoot
+from migrator.migration.plan import Plan, is_marked, left_out_before, make_plan
+from migrator.migration.space import NOTHING, Need
 from migrator.report.model import Load
 from migrator.report.problems import nothing_new as nothing_new_in
 from migrator.state.directory import Phase, StateDirectory
-from migrator.state.space import NOTHING, Need
 from migrator.store import overlay2
 from migrator.store.references import read_names
-from migrator.verification.files import RootFiles
+from migrator.system.rootfiles import RootFiles
+from migrator.tree.overlaydir import Way
 from migrator.verification.findings import Findings
 from migrator.verification.layers import read_layers
 
@@ -76,24 +75,6 @@ def check_target(target: str) -> None:
     if target not in TARGETS:
         hint = f"possible: {', '.join(TARGETS)}"
         raise UsageError(f"{target!r} is no storage driver to migrate to", hint=hint)
-
-
-def plan_conversion(
-    data_root: Path | str,
-    driver: str = AUTO,
-    target: str = overlay2.NAME,
-    *,
-    storage_opts: Iterable[str] = (),
-    work_dir: Path | None = None,
-) -> ConversionPlan:
-    """Look at what `migrate` would do with this `target_driver`, without changing anything.
-
-    Raises a `MigratorError` when there is no store that could be migrated.
-    """
-    check_target(target)
-    return make_conversion_plan(
-        open_root(Path(data_root), driver, storage_opts, work_dir), driver, target
-    )
 
 
 def make_conversion_plan(root: LegacyRoot, chosen: str, target: str) -> ConversionPlan:

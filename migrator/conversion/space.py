@@ -7,9 +7,9 @@ from pathlib import Path
 
 from migrator.conversion.building import TreeTask
 from migrator.drivers import Driver
-from migrator.host import file_system_type
-from migrator.layer.overlaydir import Way
-from migrator.state.space import NOTHING, Need, block_size, check_space
+from migrator.migration.space import NOTHING, Need, block_size, check_space
+from migrator.system.host import file_system_type
+from migrator.tree.overlaydir import Way
 
 # Directories and other files around a layer's own, some to spare.
 _FILES_A_LAYER = 12

@@ -12,11 +12,11 @@ from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.drivers import Driver
 from migrator.errors import FormatError, MigratorError, Problem, Subject
-from migrator.files import MAX_JSON
 from migrator.store import overlay2
+from migrator.system.files import MAX_JSON
+from migrator.system.rootfiles import RootFiles, json_object
 from migrator.text import shown
 from migrator.verification.containers import CONFIG
-from migrator.verification.files import RootFiles, json_object
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.images import StoredImage, read_images
 from migrator.verification.layers import LayerStore, StoredLayer, read_layers

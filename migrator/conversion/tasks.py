@@ -11,10 +11,10 @@ from migrator.conversion.building import Origin, TreeTask
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.errors import LayerError, MigratorError
-from migrator.layer.overlaydir import Way, choose_way
-from migrator.layer.own import OwnFiles
 from migrator.report.model import Load
 from migrator.store import overlay2
+from migrator.tree.overlaydir import Way, choose_way
+from migrator.tree.ownfiles import OwnFiles
 
 
 class Tasks:

@@ -8,21 +8,21 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from migrator import disk
 from migrator.conversion.building import TreeResult, TreeTask, build_tree
 from migrator.conversion.model import Layers
 from migrator.conversion.names import Names
 from migrator.conversion.space import TreeSpace
 from migrator.conversion.tasks import Tasks
 from migrator.errors import MigratorError, PermissionDenied, StoreError
-from migrator.files import Inside
-from migrator.layer.treefingerprint import fingerprint
-from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
 from migrator.state.built import BuiltTree, BuiltTrees
 from migrator.state.directory import StateDirectory
 from migrator.state.staging import Staging
 from migrator.store import overlay2
+from migrator.system import disk
+from migrator.system.files import Inside
+from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.tree.treefingerprint import fingerprint
 
 
 @dataclass(slots=True)

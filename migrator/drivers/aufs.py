@@ -9,9 +9,9 @@ from pathlib import Path
 
 from migrator.drivers.base import Driver
 from migrator.errors import FormatError, LayerError
-from migrator.files import read_file
-from migrator.layer.changes import DiffSource
-from migrator.layer.own import OwnFiles
+from migrator.system.files import read_file
+from migrator.tree.changes import DiffSource
+from migrator.tree.ownfiles import OwnFiles
 
 # Far more than a line of 70 bytes for each of the 127 layers that Docker allowed.
 _MAX_ANCESTORS = 1 << 20

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from migrator.errors import DriverError
-from migrator.files import is_directory
-from migrator.layer.changes import DiffSource
-from migrator.layer.own import OwnFiles
-from migrator.pool import Schedule
+from migrator.system.files import is_directory
+from migrator.system.workers import Schedule
+from migrator.tree.changes import DiffSource
+from migrator.tree.ownfiles import OwnFiles
 
 
 class Driver(ABC):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from migrator.drivers.base import Driver
-from migrator.files import is_regular
-from migrator.pool import Schedule
-from migrator.thinpool.place import DATA, METADATA, POOL
-from migrator.thinpool.store import SNAPSHOT, ThinStore
+from migrator.drivers.thinpool.place import DATA, METADATA, POOL
+from migrator.drivers.thinpool.store import SNAPSHOT, ThinStore
+from migrator.system.files import is_regular
+from migrator.system.workers import Schedule
 
 # Options of the daemon's that make no difference to who only reads.
 _OTHERS = (
@@ -25,7 +25,7 @@ class Devicemapper(Driver):
     """`devicemapper/metadata/<id>` names the layer's device in the thin pool.
 
     The pool is read without the kernel's device-mapper: see
-    `migrator.thinpool`. While it is open, layers are below `devicemapper/mnt`,
+    `migrator.drivers.thinpool`. While it is open, layers are below `devicemapper/mnt`,
     as the daemon has them, in a mount namespace that nobody else sees.
     """
 

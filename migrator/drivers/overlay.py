@@ -15,9 +15,9 @@ from pathlib import Path
 
 from migrator.drivers.base import Driver
 from migrator.errors import FormatError, LayerError, RecordError
-from migrator.files import is_directory, read_file
-from migrator.layer.changes import DiffSource
-from migrator.layer.own import OwnFiles
+from migrator.system.files import is_directory, read_file
+from migrator.tree.changes import DiffSource
+from migrator.tree.ownfiles import OwnFiles
 
 _LOWER_ID = "lower-id"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.drivers.base import Driver
-from migrator.layer.own import OwnFiles
+from migrator.tree.ownfiles import OwnFiles
 
 
 class Overlay2(Driver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from migrator.drivers.base import Driver
-from migrator.layer.own import OwnFiles
+from migrator.tree.ownfiles import OwnFiles
 
 
 class Vfs(Driver):

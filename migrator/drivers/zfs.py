@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from migrator.drivers.base import Driver
+from migrator.drivers.zpool.aside import Aside, place_aside
+from migrator.drivers.zpool.datasets import Datasets, checked_name, parent_of_layers
+from migrator.drivers.zpool.fuse import FuseAside
+from migrator.drivers.zpool.kernel import KernelAside, has_zfs
 from migrator.errors import LayerError
-from migrator.zfs.aside import Aside, place_aside
-from migrator.zfs.datasets import Datasets, checked_name, parent_of_layers
-from migrator.zfs.fuse import FuseAside
-from migrator.zfs.kernel import KernelAside, has_zfs
 
 _FSNAME = "zfs.fsname"
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
-from migrator import disk
 from migrator.export.blobs import write_all
 from migrator.export.compression import Algorithm, Compression
 from migrator.export.layers import ReadLayer
 from migrator.export.source import Image
 from migrator.layer.identity import hex_part
+from migrator.system import disk
 
 _SUFFIXES = {Algorithm.NONE: ".tar", Algorithm.GZIP: ".tar.gz"}
 _BUFFER = 1 << 20

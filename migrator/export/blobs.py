@@ -9,9 +9,9 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from migrator import disk
 from migrator.export.compression import Compression
 from migrator.layer.identity import SHA256, hex_part, sha256_digest
+from migrator.system import disk
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from migrator.layer.hashing import LayerDigest, digest_record
 from migrator.layer.recompute import changes_of
 from migrator.layer.tarhash import Sink, TarHash
 from migrator.layer.task import HashedLayer, Method
-from migrator.pool import Attempt, Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
+from migrator.system.workers import Attempt, Finished, Pool, Progressed, Started, by
 from migrator.text import shown
 
 

@@ -12,7 +12,6 @@ from migrator.errors import Problem, Subject
 from migrator.export.layers import Layer, Layers
 from migrator.export.naming import key_of
 from migrator.export.source import Image, Source
-from migrator.hashing import Hashed
 from migrator.layer.identity import hex_part
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
@@ -20,9 +19,10 @@ from migrator.legacy.linkgraph import Link
 from migrator.legacy.naming import is_v1_id
 from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot
-from migrator.planning import Plan
+from migrator.migration.hashing import Hashed
+from migrator.migration.plan import Plan
+from migrator.migration.rewriting import rewrite
 from migrator.report.layers import record_faults
-from migrator.rewriting import rewrite
 
 
 class ImagesOnly(LegacyRoot):

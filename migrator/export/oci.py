@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
-from migrator import disk
 from migrator.export.blobs import Blob, write_blob, write_file
 from migrator.export.compression import Algorithm, Compression
 from migrator.export.layers import ReadLayer
 from migrator.export.naming import full_name
 from migrator.export.source import Image
+from migrator.system import disk
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from migrator import disk
 from migrator.errors import DataRootError, StoreError, UsageError
 from migrator.state import lock
+from migrator.system import disk
 
 _ASIDE = ".migrator-export"
 _TEMPORARY = "migrator-export-"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import FormatError
-from migrator.verification.files import json_value
+from migrator.system.rootfiles import json_value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator import disk
 from migrator.errors import StoreError
 from migrator.export.compression import Algorithm, Compression
 from migrator.export.layers import Layer
+from migrator.system import disk
 from migrator.text import quantity
 
 # Layers of distributions and programs became a third to a half.

@@ -8,9 +8,9 @@ from migrator.drivers import Driver
 from migrator.errors import AS_ROOT, DataRootError, FormatError, Problem, Subject
 from migrator.export.layers import Layer, Layers
 from migrator.export.source import Image, Source
-from migrator.files import refuse_closed
 from migrator.layer.identity import chain_id, hex_part, is_sha256, sha256_digest
-from migrator.verification.files import RootFiles, json_object
+from migrator.system.files import refuse_closed
+from migrator.system.rootfiles import RootFiles, json_object
 from migrator.verification.findings import Findings
 from migrator.verification.images import read_images
 from migrator.verification.layers import StoredLayer, read_layers

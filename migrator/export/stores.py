@@ -12,10 +12,10 @@ from migrator.errors import DataRootError, DriverError
 from migrator.export.legacy import ImagesOnly, LegacySource
 from migrator.export.source import Source
 from migrator.export.stored import StoredSource
-from migrator.files import inside, is_directory, list_directory
 from migrator.legacy.root import AUTO, LegacyRoot, open_root
-from migrator.planning import make_plan
+from migrator.migration.plan import make_plan
 from migrator.state.directory import StateDirectory
+from migrator.system.files import inside, is_directory, list_directory
 
 
 def open_stores(

@@ -10,10 +10,10 @@ from migrator.errors import ExitCode, Problem
 from migrator.export.compression import Algorithm, Compression
 from migrator.export.layers import ReadLayer
 from migrator.export.source import Image
-from migrator.host import Host
 from migrator.report.document import head
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.report.summary import Timings
+from migrator.system.host import Host
 from migrator.text import count, printable, quantity
 
 

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from migrator.errors import LayerError
 from migrator.layer import tarheader
-from migrator.layer.capability import capability_of, capability_of_open
-from migrator.layer.changes import Change, ChangeKind, whiteout_of
-from migrator.layer.descent import Descent, open_file, unreadable
+from migrator.tree.capability import capability_of, capability_of_open
+from migrator.tree.changes import Change, ChangeKind, whiteout_of
+from migrator.tree.descent import Descent, open_file, unreadable
 
 _TYPES = {
     stat.S_IFREG: tarheader.REGULAR,

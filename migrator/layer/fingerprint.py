@@ -15,7 +15,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.errors import FormatError
-from migrator.files import open_regular
+from migrator.system.files import open_regular
 
 # Files are collected and hashed together; a call for each costs more than the hash.
 _BATCH = 512

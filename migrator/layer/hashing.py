@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import AS_ROOT, LayerError, RecordError
-from migrator.layer.confined import LayerDirectory, NotRegular
 from migrator.layer.fingerprint import Fingerprint
 from migrator.layer.tarhash import Sink, TarHash
 from migrator.layer.tarsplit import FileEntry, Record
+from migrator.tree.confined import LayerDirectory, NotRegular
 
 # What the file system says when the tree is not the one that was recorded; any
 # other failure is one of reading, and no other way to the digest would fare better.

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from migrator.errors import LayerError, StoreError
-from migrator.layer.changes import Change, DiffSource, branch, compare, tree
 from migrator.layer.difftar import write_diff
 from migrator.layer.fingerprint import Fingerprint
 from migrator.layer.hashing import LayerDigest
 from migrator.layer.recordwriter import RecordWriter
 from migrator.layer.tarhash import TarHash
+from migrator.tree.changes import Change, DiffSource, branch, compare, tree
 
 
 def recompute(

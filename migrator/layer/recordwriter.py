@@ -14,8 +14,8 @@ from types import TracebackType
 
 from isal import isal_zlib
 
-from migrator import disk
 from migrator.gojson.strings import quote
+from migrator.system import disk
 
 # Level 2 of isal packs better than 1 at the same speed; 3 is much slower for little more.
 _LEVEL = 2

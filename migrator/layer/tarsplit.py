@@ -26,7 +26,7 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from migrator.errors import FormatError, LayerError, RecordError
-from migrator.files import open_regular
+from migrator.system.files import open_regular
 
 # What is decompressed, and parsed, at a time: little enough for a core's second-level
 # cache, together with what it is parsed into. And what is read for it.

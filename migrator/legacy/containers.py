@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
-from migrator.files import MAX_CONTAINERS_JSON, MAX_JSON, list_directory, read_file
+from migrator.system.files import MAX_CONTAINERS_JSON, MAX_JSON, list_directory, read_file
 from migrator.text import shown
 
 

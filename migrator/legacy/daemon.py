@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import KNOWN
-from migrator.errors import FormatError
-from migrator.files import is_directory, open_regular, refusal
-from migrator.mountinfo import Mount, Place, join, paths_to, place_of, read_mounts, relative
+from migrator.errors import DaemonRunning, FormatError
+from migrator.system.files import is_directory, open_regular, refusal
+from migrator.system.mountinfo import Mount, Place, join, paths_to, place_of, read_mounts, relative
 from migrator.text import shown
 
 PROC = Path("/proc")
@@ -55,6 +55,17 @@ class DaemonEvidence:
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def refuse_daemon(data_root: Path, hint: str = "stop the daemon first") -> None:
+    """Raise DaemonRunning when a Docker daemon uses this data root."""
+    evidence = find_daemon(data_root)
+    if evidence is not None:
+        raise DaemonRunning(
+            f"a Docker daemon uses it: {evidence}",
+            subject=str(data_root),
+            hint=hint,
+        )
 
 
 def find_daemon(root: Path, proc: Path = PROC) -> DaemonEvidence | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.errors import FormatError, Problem, Subject
-from migrator.files import read_file
+from migrator.system.files import read_file
 from migrator.text import shown
 
 # A container's name takes some 320 bytes, a link 210: this is for 100,000 with a link each.

@@ -10,11 +10,11 @@ from pathlib import Path
 from migrator import drivers
 from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, PermissionDenied, Problem, UsageError
-from migrator.files import is_directory, refusal
 from migrator.legacy.containers import LegacyContainer, read_containers
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import Link, read_links
 from migrator.legacy.repositories import Reference, read_repositories
+from migrator.system.files import is_directory, refusal
 from migrator.text import shown
 
 AUTO = "auto"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from migrator.conversion.carrying import Carried
 from migrator.errors import MigratorError, Problem, Subject
-from migrator.hashing import Hashed
+from migrator.migration.hashing import Hashed
+from migrator.migration.rewriting import Rewritten
 from migrator.report.summary import LayerRow, Summary
-from migrator.rewriting import Rewritten
 
 
 def count_migrated(summary: Summary, hashed: Hashed, rewritten: Rewritten) -> None:

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrator.errors import ExitCode, Problem
-from migrator.host import Host
 from migrator.report.conversion import Conversion
 from migrator.report.document import head
 from migrator.report.model import Speed
 from migrator.report.problems import nothing_new, problem_lines, problems_as_json
 from migrator.report.timing import HashingTime
+from migrator.system.host import Host
 from migrator.text import count, printable, quantity
 
 

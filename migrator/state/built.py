@@ -14,11 +14,11 @@ from dataclasses import astuple, dataclass
 
 from blake3 import blake3
 
-from migrator import disk
 from migrator.errors import StoreError
-from migrator.files import read_file
 from migrator.state.directory import StateDirectory
 from migrator.state.soundness import MAX_LINES
+from migrator.system import disk
+from migrator.system.files import read_file
 
 # Seconds of work that an interruption may cost; each time the disk is waited for.
 _EVERY = 5.0

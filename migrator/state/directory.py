@@ -23,10 +23,10 @@ import os
 import re
 from pathlib import Path
 
-from migrator import disk
 from migrator.errors import FormatError, StoreError
-from migrator.files import is_regular, list_directory, read_file, refusal
 from migrator.state.soundness import MAX_JOURNAL, MAX_PHASE, check_state
+from migrator.system import disk
+from migrator.system.files import is_regular, list_directory, read_file, refusal
 
 NAME = ".migrator"
 

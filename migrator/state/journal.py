@@ -19,13 +19,13 @@ from typing import Any
 
 from blake3 import blake3
 
-from migrator import disk
 from migrator.errors import StoreError
-from migrator.files import open_regular
 from migrator.layer.hashing import LayerDigest
 from migrator.layer.identity import is_sha256
 from migrator.layer.task import HashedLayer, Method
 from migrator.legacy.linkgraph import SUPER_JOURNAL
+from migrator.system import disk
+from migrator.system.files import open_regular
 
 # A commit waits for the disk; layers without content would wait on nothing else.
 _COMMIT_EVERY = 0.5

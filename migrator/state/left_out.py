@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from migrator import disk
 from migrator.errors import FormatError, Problem, Subject
-from migrator.files import read_file
 from migrator.state.soundness import MAX_LINES
+from migrator.system import disk
+from migrator.system.files import read_file
 
 
 def write(path: Path, problems: Iterable[Problem]) -> None:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator import disk
 from migrator.errors import DataRootError
+from migrator.system import disk
 from migrator.text import shown
 
 # Seconds that the last process of a killed run may take to end.

@@ -14,10 +14,10 @@ from typing import Any
 
 from blake3 import blake3
 
-from migrator import disk
 from migrator.errors import FormatError
-from migrator.files import open_regular, refusal
 from migrator.state.soundness import MAX_MANIFEST
+from migrator.system import disk
+from migrator.system.files import open_regular, refusal
 from migrator.text import shown
 
 SCHEMA = 3
@@ -46,7 +46,7 @@ class Entry:
 class Tree:
     """A directory with all that is in it, or a symbolic link, by its path in the data root.
 
-    `fingerprint` is what `migrator.layer.treefingerprint` says of it: no
+    `fingerprint` is what `migrator.tree.treefingerprint` says of it: no
     content is in it, so that looking after millions of files costs seconds.
     """
 

@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from migrator import disk
-from migrator.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.errors import LayerError, StoreError
-from migrator.files import Inside, regular_status
-from migrator.layer.treefingerprint import fingerprint
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
+from migrator.system import disk
+from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
+from migrator.system.files import Inside, regular_status
+from migrator.tree.treefingerprint import fingerprint
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from migrator.errors import FormatError
-from migrator.files import refusal
+from migrator.system.files import refusal
 from migrator.text import shown
 
 MAX_PHASE = 64

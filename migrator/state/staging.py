@@ -13,12 +13,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from migrator import disk
 from migrator.errors import FormatError, Problem, StoreError
-from migrator.files import Inside, read_file, regular_status
 from migrator.state import left_out as left_out_file
 from migrator.state.directory import StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
+from migrator.system import disk
+from migrator.system.files import Inside, read_file, regular_status
 
 # Bytes that a file of Docker's, which is added to, may have: half a million tags.
 _MAX_FILE = 64 << 20
@@ -103,7 +103,7 @@ class Staging:
     def tree(self, path: str, fingerprint: str) -> None:
         """Have what was built at `path` in `StateDirectory.trees` published, as one thing.
 
-        `fingerprint` is that of `migrator.layer.treefingerprint`.
+        `fingerprint` is that of `migrator.tree.treefingerprint`.
         """
         self._note_directories(path)
         self._trees.append(Tree(path, fingerprint))

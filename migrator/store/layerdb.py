@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migrator.files import is_regular
 from migrator.layer.identity import chain_id, hex_part
 from migrator.store.stage import Stage
+from migrator.system.files import is_regular
 
 # All but the cache-id; a foreign layer has a descriptor.
 _CARRIED = ("diff", "size", "parent", "tar-split.json.gz", "descriptor.json")

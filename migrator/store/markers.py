@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 
 from migrator.errors import FormatError
-from migrator.files import read_file
 from migrator.store.stage import Stage
+from migrator.system.files import read_file
 
 IMAGES = ".migration-v1-images.json"
 TAGS = ".migration-v1-tags"

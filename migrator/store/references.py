@@ -10,8 +10,8 @@ import orjson
 
 from migrator import gojson
 from migrator.errors import FormatError
-from migrator.files import inside, read_file
 from migrator.store.stage import Stage
+from migrator.system.files import inside, read_file
 
 _MAX_FILE = 64 << 20
 

@@ -14,11 +14,11 @@ from typing import Any
 from blake3 import blake3
 
 from migrator.errors import FormatError, Subject
+from migrator.state.history import Original
 from migrator.state.manifest import Entry
 from migrator.store.containerconfig import with_these_links
-from migrator.verification.files import MissingFileError, RootFiles, json_object
+from migrator.system.rootfiles import MissingFileError, RootFiles, json_object
 from migrator.verification.findings import Findings
-from migrator.verification.history import Original
 from migrator.verification.images import ImageStore
 from migrator.verification.layers import DIGEST
 from migrator.verification.mounts import Mount

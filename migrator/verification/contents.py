@@ -9,11 +9,11 @@ from pathlib import Path
 from migrator.drivers import Driver
 from migrator.errors import LayerError, StoreError, Subject
 from migrator.layer.hashing import digest_record
-from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
+from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.tree.pairs import walk
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.layers import StoredLayer
-from migrator.verification.trees import walk
 
 
 @dataclass(frozen=True, slots=True)

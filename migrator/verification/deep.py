@@ -16,13 +16,13 @@ from pathlib import Path
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
-from migrator.pool import Finished, Pool, Progressed, Started, by
 from migrator.progress import Progress
+from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.tree.pairs import Node, Pair, PairWalk
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.headers import header_differences
 from migrator.verification.layers import StoredLayer
-from migrator.verification.trees import Node, Pair, PairWalk
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 256 << 10

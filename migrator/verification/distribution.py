@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import is_digest
-from migrator.verification.files import RootFiles, json_value
+from migrator.system.rootfiles import RootFiles, json_value
 from migrator.verification.findings import Findings
 from migrator.verification.layers import DIGEST, line
 

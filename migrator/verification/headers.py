@@ -15,9 +15,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.layer.capability import capability_of
-from migrator.layer.descent import Descent
 from migrator.layer.tarsplit import Record
+from migrator.tree.capability import capability_of
+from migrator.tree.descent import Descent
 
 _CAPABILITY = "SCHILY.xattr.security.capability"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import SHA256, chain_of, hex_part, sha256_digest
-from migrator.verification.files import RootFiles, json_object
+from migrator.system.rootfiles import RootFiles, json_object
 from migrator.verification.findings import Findings
 from migrator.verification.layers import DIGEST, HEX, LayerStore, line
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from migrator.drivers import Driver
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256, chain_id
-from migrator.verification.files import RootFiles
+from migrator.system.rootfiles import RootFiles
 from migrator.verification.findings import Findings
 
 HEX = re.compile(r"[a-f0-9]{64}")

@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from migrator.errors import FormatError, Subject
 from migrator.store.markers import IMAGES, TAGS
-from migrator.verification.files import MissingFileError, RootFiles, json_object
+from migrator.system.rootfiles import MissingFileError, RootFiles, json_object
 from migrator.verification.findings import Findings
 from migrator.verification.images import ImageStore
 from migrator.verification.layers import DIGEST, HEX

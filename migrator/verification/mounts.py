@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from migrator.drivers import Driver
 from migrator.errors import FormatError, Subject
-from migrator.verification.files import RootFiles
+from migrator.system.rootfiles import RootFiles
 from migrator.verification.findings import Findings
 from migrator.verification.layers import DIGEST, DIRECTORY_NAME, LayerStore, line
 

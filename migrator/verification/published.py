@@ -17,18 +17,10 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.capabilities import TO_COMPARE, require
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
-from migrator.layer.treefingerprint import fingerprint
-from migrator.state.manifest import Entry, Tree
-from migrator.store.markers import IMAGES
-from migrator.verification.birth import birth_ns
-from migrator.verification.bookkeeping import is_same_time
-from migrator.verification.containers import CONFIG, HOST_CONFIG
-from migrator.verification.files import MissingFileError, RootFiles
-from migrator.verification.findings import Findings
-from migrator.verification.history import (
+from migrator.state.bookkeeping import is_same_time
+from migrator.state.history import (
     Made,
     Original,
     held_files,
@@ -36,12 +28,20 @@ from migrator.verification.history import (
     originals,
     was_used_before,
 )
-from migrator.verification.use import (
+from migrator.state.manifest import Entry, Tree
+from migrator.state.traces import (
     has_kept_times,
     is_written_by_docker,
     is_written_once,
     sign_of_use,
 )
+from migrator.store.markers import IMAGES
+from migrator.system.capabilities import TO_COMPARE, require
+from migrator.system.rootfiles import MissingFileError, RootFiles
+from migrator.system.statx import birth_ns
+from migrator.tree.treefingerprint import fingerprint
+from migrator.verification.containers import CONFIG, HOST_CONFIG
+from migrator.verification.findings import Findings
 
 
 class _State(enum.Enum):

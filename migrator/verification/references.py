@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import is_digest
-from migrator.verification.files import MissingFileError, RootFiles, json_object
+from migrator.system.rootfiles import MissingFileError, RootFiles, json_object
 from migrator.verification.findings import Findings
 from migrator.verification.images import ImageStore
 from migrator.verification.layers import DIGEST, HEX

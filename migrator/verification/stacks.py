@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from migrator.errors import FormatError, Subject
 from migrator.store import overlay2
-from migrator.verification.files import MissingFileError, RootFiles
+from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.verification.findings import Findings
 from migrator.verification.layers import DIRECTORY_NAME, LayerStore, StoredLayer, line
 from migrator.verification.mounts import Mount

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from migrator import checksumming, migration, recovery
+from migrator.commands import checksums as checksumming
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
 from migrator.errors import ExitCode
 from migrator.state.directory import Phase, StateDirectory
 from tests.command import snapshot
@@ -44,7 +47,7 @@ def try_unreadable(scenario: Scenario, read: int, directory: Path) -> bool:
     state = StateDirectory.named(root, start.state)
     # Where all that was to come could not be read, nothing was published.
     if state is not None and state.phase is not Phase.NONE:
-        recovery.rollback(root)
+        rollback(root)
     assert snapshot(root) == start.original
     _migrate(scenario, root)
     return True
@@ -68,7 +71,7 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
     """Check a data root and every way on from it; `other` is room for a copy."""
     start = scenario.start
     left = snapshot(root)
-    recovery.status(root)
+    status(root)
     assert snapshot(root) == left, "status has changed something"
     state = StateDirectory.named(root, start.state)
     assert state is not None
@@ -87,11 +90,11 @@ def check_what_is_left(scenario: Scenario, root: Path, other: Path) -> None:
     if scenario.command == "checksums":
         checksumming.undo(other)
     elif phase is not Phase.NONE:
-        recovery.rollback(other)
+        rollback(other)
     assert snapshot(other) == start.original, "not what it was"
 
     _migrate(scenario, root)
-    recovery.rollback(root)
+    rollback(root)
     expected = outside if phase is Phase.PREPARING else start.original
     assert snapshot(root) == expected, "not what it was, after another migration"
 

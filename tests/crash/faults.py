@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from migrator import cli, disk, hashing
+from migrator import cli
 from migrator.conversion import trees
 from migrator.layer import hashing as layer_hashing
-from migrator.pool import Pool
+from migrator.migration import hashing
+from migrator.system import disk
+from migrator.system.workers import Pool
 
 # Operations for which a full disk is what goes wrong; the others need no space.
 _TAKES_SPACE = frozenset(

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from legacy_fixtures.build import Container, Store, build, line
-from migrator import migration, recovery
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
 from migrator.legacy.root import open_root
 from migrator.state.directory import NAME, Phase, StateDirectory
 from tests.command import snapshot
@@ -63,7 +64,7 @@ def soak(directory: Path, kills: int, chance: random.Random, store: Path | None 
             return 1
     migration.migrate(root)
     good = dump(root, driver) == reference
-    recovery.rollback(root)
+    rollback(root)
     good = good and _legacy_part(root) == original
     left = ", ".join(f"{phase} {count}" for phase, count in sorted(phases.items()))
     print(f"{killed[True]} killed, {killed[False]} ended before it; phases left: {left}")

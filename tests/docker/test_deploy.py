@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from migrator.capabilities import TO_BUILD
+from migrator.system.capabilities import TO_BUILD
 from tests.command import dump, snapshot
 from tests.docker.conftest import IMAGE, REPOSITORY
 from tests.docker.daemon import ENVIRONMENT, Daemon

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator import drivers, migration
+from migrator import drivers
+from migrator.commands import migrate as migration
 from migrator.drivers import Driver
 from migrator.state.manifest import Manifest
 from migrator.verification.coverage import Coverage

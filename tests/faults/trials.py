@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.commands.verify import verify
 from migrator.errors import MigratorError
-from migrator.verification import Finding, verify
+from migrator.verification.findings import Finding
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.places import MigratedRoot, Place
 

@@ -19,7 +19,7 @@ import orjson
 from blake3 import blake3
 from fastcrc import crc64
 
-from migrator import drivers, gojson, rewriting
+from migrator import drivers, gojson
 from migrator.conversion.stored import read_store
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.hashing import digest_record
@@ -30,6 +30,7 @@ from migrator.legacy.containers import read_containers
 from migrator.legacy.graph import Graph
 from migrator.legacy.linkgraph import read_links
 from migrator.legacy.repositories import read_repositories
+from migrator.migration import rewriting
 from migrator.state import left_out
 from migrator.state.built import BuiltTrees
 from migrator.state.directory import StateDirectory
@@ -40,7 +41,7 @@ from migrator.store import containerconfig, imageconfig
 from migrator.store.distribution import Distribution
 from migrator.store.markers import IMAGES, read_image_map, stage_markers
 from migrator.store.references import References
-from migrator.verification.files import RootFiles
+from migrator.system.rootfiles import RootFiles
 from tests.fuzz.mutation import DIGEST, ID, OTHER_ID, mutate_bytes, mutate_json, mutate_lines
 from tests.fuzz.seeds import seeds
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator import migrate, verify
-from migrator.export import export
+from migrator.commands.export import export
 from tests.docker.daemon import Daemon
 from tests.walk.actions import Actions
 from tests.walk.roots import copied, data_root

@@ -11,9 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator import checksumming, migration, recovery
+from migrator.commands import checksums as checksumming
+from migrator.commands import migrate as migration
+from migrator.commands.rollback import rollback
+from migrator.commands.status import status
+from migrator.commands.verify import verify
 from migrator.errors import MigratorError, StoreError
-from migrator.verification import verify
 from tests.command import snapshot
 from tests.docker.daemon import Daemon
 from tests.walk.migrations.new import NewDaemon
@@ -141,7 +144,7 @@ class Walk:
             return self._nothing_to_roll_back()
         before, after = self._made[-1]
         try:
-            done = recovery.rollback(self._root, self._driver)
+            done = rollback(self._root, self._driver)
         except StoreError as error:
             assert _of_others(now) != after, f"refused although nothing changed: {error}"
             assert snapshot(self._root) == now
@@ -160,7 +163,7 @@ class Walk:
             return self._roll_back()
         before, after = self._made[-1]
         now = snapshot(self._root)
-        done = recovery.rollback(self._root, self._driver, force=True)
+        done = rollback(self._root, self._driver, force=True)
         if done.startswith(_ONLY_HASHED):
             assert _of_others(snapshot(self._root)) == _of_others(now)
             return "rollback of what was only hashed"
@@ -177,7 +180,7 @@ class Walk:
 
     def _nothing_to_roll_back(self) -> str:
         try:
-            recovery.rollback(self._root, self._driver)
+            rollback(self._root, self._driver)
         except MigratorError as error:
             return f"rollback without anything: {error}"
         return "rollback of what was only hashed"
@@ -199,7 +202,7 @@ class Walk:
 
     def _look(self) -> str:
         self._verify(deep=True)
-        return f"status is {recovery.status(self._root, self._driver).state}"
+        return f"status is {status(self._root, self._driver).state}"
 
     def _verify(self, *, deep: bool) -> None:
         image = self._root / "image"

@@ -1,0 +1,259 @@
+"""Images out of a data root, legacy or content-addressed, for engines that cannot read it.
+
+One pass over the layers' files: each layer's tar is streamed from its tar-split
+record or made anew, hashed, and compressed in worker processes. What decides
+the IDs is what decides them in a migration. Nothing is written in the data root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from migrator.drivers import Driver
+from migrator.errors import Interrupted, Problem, StoreError, Subject, UsageError
+from migrator.export.archive import DockerArchive
+from migrator.export.compression import Algorithm, Compression
+from migrator.export.layers import ReadLayer, read_layers
+from migrator.export.legacy import LegacySource
+from migrator.export.naming import Selection
+from migrator.export.oci import LAYOUT, OciLayout
+from migrator.export.place import Output, temporary
+from migrator.export.schema import faults_of
+from migrator.export.source import Image, Source, collect
+from migrator.export.space import check_space
+from migrator.export.stores import open_stores
+from migrator.export.summary import ExportSummary
+from migrator.progress import Progress
+from migrator.report.summary import Timings
+from migrator.system import disk
+from migrator.system.host import Host, default_workers
+
+__all__ = ["FORMATS", "STDOUT", "ExportSummary", "export"]
+
+OCI = "oci"
+DOCKER_ARCHIVE = "docker-archive"
+FORMATS = (OCI, DOCKER_ARCHIVE)
+
+STDOUT = "-"
+"""As output: standard output."""
+
+_NOTHING_LEFT = "nothing was exported, and what was begun is removed"
+
+# What a tar is called until it is complete.
+_ARCHIVE = "archive.tar"
+
+# How many of a config's faults a message names.
+_FAULTS = 3
+
+
+def export(
+    data_root: Path | str,
+    output: Path | str,
+    images: Iterable[str] = (),
+    *,
+    layout: str = OCI,
+    intermediate: bool = True,
+    compression: str | None = None,
+    level: int | None = None,
+    driver: str = "auto",
+    storage_opts: Iterable[str] = (),
+    work_dir: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Export `images` (names or IDs; none: all) of a data root to `output`.
+
+    `layout` is one of `FORMATS`; without `intermediate`, all but those that have
+    no name and that others build on; `compression` is `gzip`, `zstd` or `none`
+    (default: gzip for oci). What could not be exported is in the summary's
+    `problems`. Raises UsageError for what makes no sense, any other
+    `MigratorError` when nothing could be exported; `output` is not there then.
+    """
+    progress = progress or Progress()
+    timings = Timings()
+    packing = _compression(layout, compression, level)
+    names = tuple(images)
+    if names and not intermediate:
+        raise UsageError("images that are named are never intermediate")
+    try:
+        with timings.phase("read"):
+            progress.phase("reading")
+            target = None
+            if str(output) != STDOUT:
+                target = Output(Path(output), Path(data_root), LAYOUT if layout == OCI else ())
+            reader, sources = open_stores(Path(data_root), driver, storage_opts, work_dir)
+        summary = ExportSummary(
+            data_root=str(reader.data_root),
+            driver=reader.name,
+            layout=layout,
+            output=str(output),
+            compression=packing,
+            host=Host.here(reader.data_root),
+            workers=default_workers() if workers is None else workers,
+            timings=timings,
+        )
+        with reader.opened():
+            selection = _select(reader, sources, names, intermediate, summary, progress)
+            _export(reader, selection, target, work_dir, summary, progress)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", hint=_NOTHING_LEFT) from None
+    except Interrupted as error:
+        raise Interrupted(error.message, hint=_NOTHING_LEFT) from None
+    return summary
+
+
+def _compression(layout: str, name: str | None, level: int | None) -> Compression:
+    if layout not in FORMATS:
+        raise UsageError(f"there is no format {layout!r}", hint=f"formats: {', '.join(FORMATS)}")
+    usual = Algorithm.GZIP if layout == OCI else Algorithm.NONE
+    chosen = Compression.of(name or usual, level)
+    if layout == DOCKER_ARCHIVE and chosen.algorithm is Algorithm.ZSTD:
+        raise UsageError(
+            "Docker before 23 cannot load layers that are compressed with zstd",
+            hint="take gzip or none, or compress the whole archive",
+        )
+    return chosen
+
+
+def _select(
+    driver: Driver,
+    sources: Sequence[Source],
+    names: Sequence[str],
+    intermediate: bool,
+    summary: ExportSummary,
+    progress: Progress,
+) -> Selection:
+    """What is asked for. Raises UsageError for images that are not there."""
+    selection = Selection(sources)
+    if not names:
+        selection.add_all(intermediate=intermediate)
+        return selection
+    selection.add(names)
+    legacy = [source for source in sources if isinstance(source, LegacySource)]
+    if selection.unknown_ids and legacy:
+        # Image IDs of a legacy store come out of its layers: all have to be read for that.
+        with summary.timings.phase("identify"):
+            for source in legacy:
+                every = source.layers({*source.all})
+                read = read_layers(
+                    every, driver, summary.compression, None, summary.workers, progress
+                )
+                source.identified(read)
+            selection.add(selection.unknown)
+    selection.refuse_unknown()
+    return selection
+
+
+def _export(
+    driver: Driver,
+    selection: Selection,
+    target: Output | None,
+    work_dir: Path | None,
+    summary: ExportSummary,
+    progress: Progress,
+) -> None:
+    chosen = list(zip(selection.sources, selection.handles, strict=True))
+    layers = {layer.key: layer for source, handles in chosen for layer in source.layers(handles)}
+    summary.problems = list(selection.problems)
+    if not any(selection.handles):
+        return
+    with contextlib.ExitStack() as stack:
+        aside = stack.enter_context(target.opened() if target else temporary(work_dir))
+        writer: OciLayout | DockerArchive
+        if summary.layout == OCI:
+            writer = OciLayout(aside, summary.compression)
+        else:
+            writer = stack.enter_context(_archive(target, aside, summary.compression))
+        # An archive that is made here holds the layers at last, too.
+        check_space(
+            aside,
+            list(layers.values()),
+            summary.compression,
+            kept=target is not None,
+            workers=summary.workers,
+        )
+
+        stack.enter_context(_nothing_kept())
+
+        def ready(layer: ReadLayer) -> None:
+            summary.layers.append(layer)
+            writer.add_layer(layer)
+
+        with summary.timings.phase("layers"):
+            read = read_layers(
+                layers.values(),
+                driver,
+                summary.compression,
+                writer.blobs,
+                summary.workers,
+                progress,
+                ready,
+            )
+        with summary.timings.phase("write"):
+            progress.phase("writing metadata")
+            images, problems = collect(chosen, read)
+            summary.problems += problems
+            if not images:
+                return
+            if summary.layout == OCI:
+                summary.rejected, news = _invalid(images)
+                summary.problems += news
+            writer.finish(images)
+            if target is not None:
+                target.publish(aside if summary.layout == OCI else aside / _ARCHIVE)
+            summary.images = images
+
+
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """An error that is raised inside says what is left of the export, unlike a migration's."""
+    try:
+        yield
+    except StoreError as error:
+        error.hint = _NOTHING_LEFT
+        raise
+
+
+@contextlib.contextmanager
+def _archive(
+    target: Output | None, aside: Path, compression: Compression
+) -> Iterator[DockerArchive]:
+    """An archive in the making, in `aside` or on standard output."""
+    blobs = aside / "layers"
+    disk.make_directory(blobs)
+    # Not buffered: what a full disk refuses would be tried again when the file is closed.
+    if target is None:
+        with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as out:
+            yield DockerArchive(out, Path("standard output"), blobs, compression)
+        return
+    path = aside / _ARCHIVE
+    with disk.operation("create", path):
+        file = path.open("xb", buffering=0)
+    with file:
+        yield DockerArchive(file, path, blobs, compression)
+
+
+def _invalid(images: Iterable[Image]) -> tuple[list[Problem], list[Problem]]:
+    """The configs that OCI's schema rejects: those that readers refuse, too, and the others.
+
+    They cannot be changed, the ID is their digest.
+    """
+    refused: list[Problem] = []
+    taken: list[Problem] = []
+    for image in images:
+        faults = faults_of(image.config)
+        if faults:
+            more = f" and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
+            # Those that matter first: not all are named.
+            faults.sort(key=lambda fault: not fault.refused)
+            reason = "; ".join(map(str, faults[:_FAULTS])) + more
+            name = ", ".join(image.names) or image.image_id
+            if faults[0].refused:
+                refused.append(Problem(Subject.IMAGE, name, reason, fatal=False))
+            else:
+                reason += "; OCI's schema has it otherwise, readers take it"
+                taken.append(Problem(Subject.IMAGE, name, reason, fatal=False))
+    return refused, taken

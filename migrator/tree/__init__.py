@@ -1,0 +1,1 @@
+"""Directory trees: walking, comparing and building them, whatever they are layers of."""

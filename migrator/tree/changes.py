@@ -1,0 +1,290 @@
+"""What a layer changes: by comparing complete trees, or as its own directory says.
+
+The rules are those of Docker 1.10 (`pkg/archive/changes.go`, `changes_linux.go`,
+`changes_unix.go`, and the aufs driver's `Diff`); they decide which entries a
+layer's tar has and in which order.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from migrator.tree.capability import capability_of
+from migrator.tree.descent import Descent, unreadable
+
+WHITEOUT = b".wh."
+AUFS_META = b".wh..wh."
+AUFS_OPAQUE = b".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSource:
+    """How a layer's diff comes about; the storage driver knows.
+
+    `tree`: all of `root`; `compare`: `root` against the complete tree `parent`,
+    which is None for the others; `branch`: the aufs branch `root`.
+    """
+
+    kind: Literal["tree", "compare", "branch"]
+    root: Path
+    parent: Path | None = None
+
+
+class ChangeKind(enum.Enum):
+    """How a path differs from the parent layer; the letters are `docker diff`'s."""
+
+    ADDED = "A"
+    MODIFIED = "C"
+    DELETED = "D"
+
+
+class Change(NamedTuple):
+    """One path of a layer, relative to its root and without a trailing slash."""
+
+    path: bytes
+    kind: ChangeKind
+
+
+_TAGS = {kind: b"\0" + kind.value.encode() for kind in ChangeKind}
+_KINDS = {tag[1]: kind for kind, tag in _TAGS.items()}
+
+
+class ChangeList:
+    """Changes sorted bytewise by whole path.
+
+    Kept as one string a change, the path and a tag behind a NUL: that takes a
+    third of what objects would, and sorts as the path alone does, because no
+    name holds a NUL.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: list[bytes]) -> None:
+        lines.sort()
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Change]:
+        for line in self._lines:
+            yield Change(line[:-2], _KINDS[line[-1]])
+
+    def __contains__(self, path: bytes) -> bool:
+        line = path + b"\0"
+        at = bisect_left(self._lines, line)
+        return at < len(self._lines) and self._lines[at].startswith(line)
+
+    def clashing_whiteout(self) -> bytes | None:
+        """A listed file whose name a deletion's whiteout takes as well, if there is one."""
+        for path, kind in self:
+            if kind is ChangeKind.DELETED and whiteout_of(path) in self:
+                return whiteout_of(path)
+        return None
+
+
+def whiteout_of(path: bytes) -> bytes:
+    """`d/.wh.n`, which says in a layer that `d/n` is gone."""
+    directory, slash, name = path.rpartition(b"/")
+    return directory + slash + WHITEOUT + name
+
+
+def tree(root: Path) -> Iterator[Change]:
+    """All that is below `root`, in the order of a walk with sorted directories.
+
+    Raises `LayerError`.
+    """
+    return _walk(root, lambda name: True)
+
+
+def branch(root: Path) -> Iterator[Change]:
+    """All of an aufs branch but aufs's own bookkeeping; whiteouts are files like any other.
+
+    Raises `LayerError`.
+    """
+    return _walk(root, lambda name: not name.startswith(AUFS_META) or name == AUFS_OPAQUE)
+
+
+def compare(new: Path, old: Path) -> ChangeList:
+    """How the complete tree `new` differs from its parent's, `old`.
+
+    Raises `LayerError`, naming what could not be looked at.
+    """
+    with Descent(new) as new_at, Descent(old) as old_at:
+        return _Comparison(new_at, old_at).run()
+
+
+def _walk(root: Path, wanted_at_top: Callable[[bytes], bool]) -> Iterator[Change]:
+    with Descent(root) as at:
+        names, directories = _listing(at)
+        listings = [([name for name in names if wanted_at_top(name)], directories)]
+        while listings:
+            names, directories = listings[-1]
+            if names:
+                name = names.pop()
+                path = at.path + b"/" + name if at.path else name
+                yield Change(path, ChangeKind.ADDED)
+                if name in directories:
+                    try:
+                        at.down(name)
+                    except OSError as error:
+                        raise unreadable(path, error) from None
+                    listings.append(_listing(at))
+                continue
+            listings.pop()
+            if listings:
+                try:
+                    at.up()
+                except OSError as error:
+                    raise unreadable(at.path, error) from None
+
+
+def _listing(at: Descent) -> tuple[list[bytes], set[bytes]]:
+    """The names in the current directory, last first, and which of them are directories."""
+    names = []
+    directories = set()
+    try:
+        with os.scandir(at.fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                names.append(name)
+                if entry.is_dir(follow_symlinks=False):
+                    directories.add(name)
+    except OSError as error:
+        raise unreadable(at.path, error) from None
+    names.sort(reverse=True)
+    return names, directories
+
+
+class _Comparison:
+    """One comparison of two trees, directory by directory, each listed once at most.
+
+    Names stay as `os.scandir` gives them (bytes would cost a conversion for
+    every file that two overlay layers share) until something is recorded.
+    """
+
+    def __init__(self, new: Descent, old: Descent) -> None:
+        self._new = new
+        self._old = old
+        self._lines: list[bytes] = []
+        # Directories that are in the list already.
+        self._listed: set[bytes] = {b""}
+        # Directories still to be looked into: in both trees, or only in the new one.
+        self._pending: list[tuple[bytes, bool]] = [(b"", True)]
+
+    def run(self) -> ChangeList:
+        while self._pending:
+            directory, in_both = self._pending.pop()
+            try:
+                self._new.enter(directory)
+                if in_both:
+                    self._old.enter(directory)
+                    self._compare_directory(directory)
+                else:
+                    self._add_directory(directory)
+            except OSError as error:
+                raise unreadable(directory, error) from None
+        return ChangeList(self._lines)
+
+    def _add_directory(self, directory: bytes) -> None:
+        with os.scandir(self._new.fd) as entries:
+            for entry in entries:
+                self._add(directory + b"/" + os.fsencode(entry.name), entry)
+
+    def _compare_directory(self, directory: bytes) -> None:
+        before = len(self._lines)
+        prefix = directory + b"/" if directory else b""
+        same_device = os.fstat(self._new.fd).st_dev == os.fstat(self._old.fd).st_dev
+        old_inodes = self._old_inodes()
+        with os.scandir(self._new.fd) as entries:
+            for entry in entries:
+                old_inode = old_inodes.pop(entry.name, None)
+                if old_inode is None:
+                    self._add(prefix + os.fsencode(entry.name), entry)
+                elif not (same_device and old_inode == entry.inode()):
+                    self._compare_entry(prefix, os.fsencode(entry.name))
+        self._delete(prefix, old_inodes)
+        if len(self._lines) > before:
+            self._list_directory(directory)
+
+    def _compare_entry(self, prefix: bytes, name: bytes) -> None:
+        path = prefix + name
+        new_fd, old_fd = self._new.fd, self._old.fd
+        try:
+            new = os.stat(name, dir_fd=new_fd, follow_symlinks=False)
+            old = os.stat(name, dir_fd=old_fd, follow_symlinks=False)
+            changed = _status_differs(new, old) or (
+                (capability_of(new_fd, name) or b"") != (capability_of(old_fd, name) or b"")
+            )
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if changed:
+            self._lines.append(path + _TAGS[ChangeKind.MODIFIED])
+        was_directory = stat.S_ISDIR(old.st_mode)
+        if stat.S_ISDIR(new.st_mode):
+            if changed:
+                self._listed.add(path)
+            self._pending.append((path, was_directory))
+        elif was_directory and _has_directory_bit(new.st_mode):
+            self._old.down(name)
+            self._delete(path + b"/", self._old_inodes())
+            self._old.up()
+
+    def _old_inodes(self) -> dict[str, int]:
+        with os.scandir(self._old.fd) as entries:
+            return {entry.name: entry.inode() for entry in entries}
+
+    def _add(self, path: bytes, entry: os.DirEntry[str]) -> None:
+        self._lines.append(path + _TAGS[ChangeKind.ADDED])
+        if entry.is_dir(follow_symlinks=False):
+            self._pending.append((path, False))
+
+    def _delete(self, prefix: bytes, names: dict[str, int]) -> None:
+        tag = _TAGS[ChangeKind.DELETED]
+        self._lines.extend(prefix + os.fsencode(name) + tag for name in names)
+
+    def _list_directory(self, directory: bytes) -> None:
+        """Record that something changed below `directory`, for it and all above it."""
+        while directory not in self._listed:
+            self._listed.add(directory)
+            self._lines.append(directory + _TAGS[ChangeKind.MODIFIED])
+            directory = directory.rpartition(b"/")[0]
+
+
+def _status_differs(new: os.stat_result, old: os.stat_result) -> bool:
+    if (
+        new.st_mode != old.st_mode
+        or new.st_uid != old.st_uid
+        or new.st_gid != old.st_gid
+        or new.st_rdev != old.st_rdev
+    ):
+        return True
+    if _has_directory_bit(new.st_mode):
+        return False
+    return new.st_size != old.st_size or not _same_time(new.st_mtime_ns, old.st_mtime_ns)
+
+
+def _has_directory_bit(mode: int) -> bool:
+    """Whether Docker takes this for a directory when comparing.
+
+    It asks for the bit S_IFDIR, which block devices and sockets have as well:
+    their times are not compared, and what a directory held that one of them
+    replaces is deleted name by name.
+    """
+    return bool(mode & stat.S_IFDIR)
+
+
+def _same_time(a: int, b: int) -> bool:
+    """Equal times, or as equal as tar's whole seconds leave them."""
+    if a == b:
+        return True
+    seconds_a, nanoseconds_a = divmod(a, 10**9)
+    seconds_b, nanoseconds_b = divmod(b, 10**9)
+    return seconds_a == seconds_b and (nanoseconds_a == 0 or nanoseconds_b == 0)
