@@ -14,7 +14,7 @@ from migrator.migration import refuse_daemon
 from migrator.planning import Plan, make_plan
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
-from migrator.text import count, printable
+from migrator.text import count, printable, shown
 from migrator.verification.use import sign_of_use_in
 
 
@@ -150,7 +150,7 @@ def rollback(
     refuse_daemon(last.data_root)
     with lock.exclusive(last.data_root):
         phase = last.phase
-        publication.take_back(last, force=force)
+        withheld = publication.take_back(last, force=force)
         last.remove()
         # Of earlier runs that came to nothing, and rollbacks that were killed at their end.
         for state in before:
@@ -164,6 +164,9 @@ def rollback(
         done = f"All that {what} added to {data_root} or replaced there is undone"
     else:
         done = f"{data_root} is what it was before {what}"
+    if withheld:
+        names = ", ".join(map(shown, withheld))
+        done += f", but for names of images that Docker has removed since: {names}"
     if before:
         done += (
             f". It still is: {_status_of(before[0]).state}; `migrator rollback` undoes that next"

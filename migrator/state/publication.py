@@ -26,6 +26,7 @@ from migrator.files import Inside, regular_status
 from migrator.layer.treefingerprint import fingerprint
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
+from migrator.state.restoring import holds_names, withhold_names
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
@@ -61,14 +62,16 @@ def settle(state: StateDirectory) -> None:
     take_back(state)
 
 
-def take_back(state: StateDirectory, *, force: bool = False) -> None:
+def take_back(state: StateDirectory, *, force: bool = False) -> list[str]:
     """Put the data root back to what it was. The journal, the records and the trees stay.
 
     Raises StoreError, before anything is changed, when something that was
     published has been changed since, or something was added beside it; with
-    `force` those changes are lost.
+    `force` those changes are lost. Returns the names that were not put back,
+    because Docker has changed the names since, and their images are gone.
     """
     phase = state.phase
+    withheld: list[str] = []
     if state.target:
         needed = TO_REMOVE if phase is Phase.PREPARING else TO_REMOVE | TO_COMPARE
         require(needed, f"undoing the migration to {state.target}", state.data_root)
@@ -84,11 +87,12 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
                 hint="`migrator rollback --force` goes back all the same; what was changed is lost",
             )
         state.phase = Phase.UNDOING
-        _remove_files(state, manifest)
+        withheld = _remove_files(state, manifest)
         _take_trees(state, manifest)
         _remove_directories(state, manifest, force)
         state.phase = Phase.PREPARING
     state.clear_stage()
+    return withheld
 
 
 def _end(state: StateDirectory, manifest: Manifest) -> None:
@@ -184,7 +188,7 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
         if not os.path.lexists(state.data_root / thing.path):
             if complete:
                 yield f"{thing.path} was removed"
-        elif not _is_ours(state, thing):
+        elif not (_is_ours(state, thing) or (phase is Phase.UNDOING and _is_back(state, thing))):
             yield f"{thing.path} was changed"
     ours = {thing.path for thing in manifest.things}.union(manifest.directories)
     before = {directory: set[str]() for directory in manifest.directories}
@@ -199,6 +203,13 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
                 path = f"{directory}/{name}" if directory else name
                 if name not in names and path not in ours:
                     yield f"{path} was added"
+
+
+def _is_back(state: StateDirectory, thing: Tree | Entry) -> bool:
+    """Whether an original was put back already, after which nothing happens to it any more."""
+    if isinstance(thing, Tree) or thing.replaced is None:
+        return False
+    return not os.path.lexists(state.saved / thing.path)
 
 
 def _is_ours(state: StateDirectory, entry: Tree | Entry) -> bool:
@@ -217,8 +228,16 @@ def _is_ours(state: StateDirectory, entry: Tree | Entry) -> bool:
     return file_digest(target) in (entry.blake3, entry.replaced)
 
 
-def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
-    """Take published files away, newest first: the markers go before what they vouch for."""
+def _is_there(state: StateDirectory, entry: Entry) -> bool:
+    return os.path.lexists(state.data_root / entry.path) and _is_ours(state, entry)
+
+
+def _remove_files(state: StateDirectory, manifest: Manifest) -> list[str]:
+    """Take published files away, newest first: the markers go before what they vouch for.
+
+    Returns the names of images that are not put back.
+    """
+    withheld: list[str] = []
     created = {state.data_root / directory for directory in manifest.directories}
     for _, entries in groupby(sorted(manifest.files, key=_undo_rank), key=_undo_rank):
         parents: dict[Path, None] = {}
@@ -228,9 +247,12 @@ def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
             if entry.replaced is None:
                 disk.remove_file(target)
             elif saved.exists() and target.parent.is_dir():
+                if holds_names(entry) and not _is_there(state, entry):
+                    withheld += withhold_names(state, manifest, entry)
                 # Where the original was not replaced yet, both are one file, and nothing happens.
                 disk.replace(saved, target)
         disk.flush_all(parent for parent in parents if parent not in created and parent.is_dir())
+    return withheld
 
 
 def _take_trees(state: StateDirectory, manifest: Manifest) -> None:
