@@ -54,7 +54,7 @@ class Walk:
         self._chance = random.Random(f"{driver} {seed}")
         self._root = directory / "root"
         self._old = OldDaemon(self._root, driver, self._chance)
-        self._new = NewDaemon(self._chance, directory)
+        self._new = NewDaemon(self._chance, directory, self._old.removed)
         self._driver = driver
         self._tell = tell
         # What the data root was before each migration, and after it.
