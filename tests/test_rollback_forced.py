@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -36,6 +37,19 @@ def built() -> Iterator[Built]:
         back()
         migration.migrate(made.root, workers=0)
         (made.root / ".migrator-2/saved" / NAMES).chmod(0o640)
+        yield made
+
+
+@pytest.fixture
+def nameless() -> Iterator[Built]:
+    """The same, but for the name: the file of names was not changed."""
+    tags = {tag: number for tag, number in STORE.tags.items() if tag != "late:1"}
+    with scratch() as directory:
+        made = build(dataclasses.replace(STORE, tags=tags), directory / "root")
+        back = younger(made, 3)
+        migration.migrate(made.root, workers=0)
+        back()
+        migration.migrate(made.root, workers=0)
         yield made
 
 
@@ -105,6 +119,38 @@ def test_a_removed_file_of_names_comes_back_without_them(built: Built) -> None:
     (built.root / NAMES).unlink()
     recovery.rollback(built.root, force=True)
     assert {*names(built.root)} == {"base:1", "app:1"}
+
+
+def test_a_name_that_docker_gave_to_what_goes_away_goes_too(nameless: Built) -> None:
+    """The migration added no name, so that the file of names is none of its."""
+    root, before = nameless.root, names(nameless.root)
+    brought = dump(root, "overlay")["id_map"][nameless.v1_ids[3]]
+    change_names(root, {**before, "mine:1": brought, "mine:2": before["base:1"]})
+    changed = snapshot(root)
+
+    run = migrator("rollback", "-g", root)
+    assert run.returncode == 1
+    assert f"{NAMES} was changed: mine:1 is an image of this migration" in run.stderr
+    assert snapshot(root) == changed
+
+    run = migrator("rollback", "-g", root, "--force")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "mine:1" in run.stdout
+    assert names(root) == {**before, "mine:2": before["base:1"]}
+    assert wrong_names(root) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_name_that_stood_for_nothing_before_does_so_again(force: bool, built: Built) -> None:
+    """Its image was migrated again, which changed no name."""
+    image_id = names(built.root)["app:2"]
+    path = f"image/overlay/imagedb/content/sha256/{image_id.removeprefix('sha256:')}"
+    (built.root / path).unlink()
+    before = snapshot(built.root)
+    assert migration.migrate(built.root, workers=0).images == 1
+    assert (built.root / path).exists()
+    recovery.rollback(built.root, force=force)
+    assert snapshot(built.root) == before
 
 
 @pytest.mark.parametrize("force", [False, True])

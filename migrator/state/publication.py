@@ -26,7 +26,8 @@ from migrator.files import Inside, regular_status
 from migrator.layer.treefingerprint import fingerprint
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
-from migrator.state.restoring import holds_names, withhold_names
+from migrator.state.restoring import holds_names, names_given, withdraw_names, withhold_names
+from migrator.text import shown
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
@@ -67,8 +68,8 @@ def take_back(state: StateDirectory, *, force: bool = False) -> list[str]:
 
     Raises StoreError, before anything is changed, when something that was
     published has been changed since, or something was added beside it; with
-    `force` those changes are lost. Returns the names that were not put back,
-    because Docker has changed the names since, and their images are gone.
+    `force` those changes are lost. Returns the names that were taken away or not
+    put back, because Docker has changed names since, and their images are gone.
     """
     phase = state.phase
     withheld: list[str] = []
@@ -87,7 +88,7 @@ def take_back(state: StateDirectory, *, force: bool = False) -> list[str]:
                 hint="`migrator rollback --force` goes back all the same; what was changed is lost",
             )
         state.phase = Phase.UNDOING
-        withheld = _remove_files(state, manifest)
+        withheld = withdraw_names(state, manifest) + _remove_files(state, manifest)
         _take_trees(state, manifest)
         _remove_directories(state, manifest, force)
         state.phase = Phase.PREPARING
@@ -190,6 +191,8 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
                 yield f"{thing.path} was removed"
         elif not (_is_ours(state, thing) or (phase is Phase.UNDOING and _is_back(state, thing))):
             yield f"{thing.path} was changed"
+    for path, name in names_given(state, manifest):
+        yield f"{path} was changed: {shown(name)} is an image of this migration"
     ours = {thing.path for thing in manifest.things}.union(manifest.directories)
     before = {directory: set[str]() for directory in manifest.directories}
     before |= {directory: set(names) for directory, names in manifest.joined.items()}

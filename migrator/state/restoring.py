@@ -1,23 +1,28 @@
-"""What a forced rollback must not put back: names of images that Docker has removed since.
+"""What a rollback must not leave: names of images that are gone, or go away with it.
 
 Docker would keep them in `image/<driver>/repositories.json` for good, and show
 none of them: no command of its own takes away a name that stands for nothing.
+What Docker did not touch since the migration stays or comes back as it was,
+whatever it says.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from migrator import disk
 from migrator.errors import FormatError
-from migrator.files import Inside, read_file
+from migrator.files import Inside, read_file, regular_status
 from migrator.layer.identity import hex_part, is_sha256
 from migrator.state.directory import StateDirectory
 from migrator.state.manifest import Entry, Manifest
 from migrator.store.references import MAX_FILE, without_images
 
 _names = re.compile(r"image/[^/]+/repositories\.json")
+_image = re.compile(r"(image/[^/]+)/imagedb/content/sha256/[^/]+")
 
 
 def holds_names(entry: Entry) -> bool:
@@ -31,23 +36,72 @@ def withhold_names(state: StateDirectory, manifest: Manifest, entry: Entry) -> l
     `entry` is one that `holds_names`. Can be repeated until the file is back. One
     that cannot be read as a list of names stays as it was saved. Raises StoreError.
     """
-    saved = state.saved / entry.path
-    # Images that this migration brought go away with it.
-    ours = {each.path for each in manifest.files if each.replaced is None}
-    content = f"{entry.path.rpartition('/')[0]}/imagedb/content/sha256"
+    ours = _images(manifest)
     root = Inside(state.data_root)
 
-    def is_gone(image_id: str) -> bool:
-        path = f"{content}/{hex_part(image_id)}"
-        return is_sha256(image_id) and (path in ours or not os.path.lexists(root.path(path)))
+    def is_gone(path: str) -> bool:
+        return path in ours or not os.path.lexists(root.path(path))
+
+    left, names = _without(state.saved / entry.path, entry.path, is_gone)
+    if names:
+        _write(state.saved / entry.path, left)
+    return names
+
+
+def withdraw_names(state: StateDirectory, manifest: Manifest) -> list[str]:
+    """Take away the names of `names_given`; returns them. Can be repeated. Raises StoreError."""
+    withdrawn: list[str] = []
+    for path, left, names in _given(state, manifest):
+        _write(state.data_root / path, left)
+        withdrawn += names
+    return withdrawn
+
+
+def names_given(state: StateDirectory, manifest: Manifest) -> list[tuple[str, str]]:
+    """Names that Docker gave to images of this migration in a file that is none of its.
+
+    Each with the file's path.
+    """
+    return [(path, name) for path, _, names in _given(state, manifest) for name in names]
+
+
+def _given(state: StateDirectory, manifest: Manifest) -> Iterator[tuple[str, bytes, list[str]]]:
+    """Files of names that were there before and written since, what is left of each, and names."""
+    ours = _images(manifest)
+    published = {entry.path for entry in manifest.files}
+    latest = max((entry.mtime_ns for entry in manifest.files), default=0)
+    stores = sorted({match[1] for path in ours if (match := _image.fullmatch(path))})
+    for path in (f"{store}/repositories.json" for store in stores):
+        place = state.data_root / path
+        if path in published or not os.path.lexists(place):
+            continue
+        left, names = _without(place, path, ours.__contains__)
+        if names and regular_status(place).st_mtime_ns > latest:
+            yield path, left, names
+
+
+def _images(manifest: Manifest) -> frozenset[str]:
+    """The configs of images that the migration brought, which go away with it."""
+    added = (entry.path for entry in manifest.files if entry.replaced is None)
+    return frozenset(path for path in added if _image.fullmatch(path))
+
+
+def _without(place: Path, path: str, is_gone: Callable[[str], bool]) -> tuple[bytes, list[str]]:
+    """What is at `place`, for a file of names at `path`, without images that are gone."""
+    content = f"{path.rpartition('/')[0]}/imagedb/content/sha256"
+
+    def is_left_out(image_id: str) -> bool:
+        return is_sha256(image_id) and is_gone(f"{content}/{hex_part(image_id)}")
 
     try:
-        left, names = without_images(read_file(saved, MAX_FILE), entry.path, is_gone)
+        return without_images(read_file(place, MAX_FILE), path, is_left_out)
     except FormatError:
-        return []
-    if names:
-        with disk.operation("stat", saved):
-            status = saved.stat()
-        owner = (status.st_uid, status.st_gid)
-        disk.write_atomically(saved, left, status.st_mode & 0o7777, owner)
-    return names
+        return b"", []
+
+
+def _write(place: Path, data: bytes) -> None:
+    """Give a file other content; mode and owner stay."""
+    with disk.operation("stat", place):
+        status = place.stat()
+    owner = (status.st_uid, status.st_gid)
+    disk.write_atomically(place, data, status.st_mode & 0o7777, owner)
