@@ -166,7 +166,7 @@ def rollback(
         done = f"{data_root} is what it was before {what}"
     if withheld:
         names = ", ".join(map(shown, withheld))
-        done += f", but for names of images that are gone: {names}"
+        done += f"; names of images that are gone are left out: {names}"
     if before:
         done += (
             f". It still is: {_status_of(before[0]).state}; `migrator rollback` undoes that next"
