@@ -236,6 +236,9 @@ def _of_others(tree: Tree) -> Tree:
 def _check_undone(before: Tree, after: Tree, now: Tree, left: Tree) -> None:
     """What nobody changed since the migration is as before; what somebody did stays."""
     for path in _of_others({**before, **after, **now, **left}):
-        same = now.get(path) == after.get(path)
-        expected = before.get(path) if same else now.get(path)
-        assert left.get(path) == expected, f"{path} is not what it was"
+        was, came, is_now = before.get(path), after.get(path), now.get(path)
+        expected = [was if is_now == came else is_now]
+        # Docker wrote again what the migration had written: by content it is still its own.
+        if is_now and came and is_now[-1] == came[-1]:
+            expected.append(was)
+        assert left.get(path) in expected, f"{path} is not what it was"
