@@ -11,6 +11,7 @@ from migrator.legacy.daemon import refuse_daemon
 from migrator.legacy.root import open_root
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
+from migrator.text import shown
 
 
 def rollback(
@@ -36,7 +37,7 @@ def rollback(
     refuse_daemon(last.data_root)
     with lock.exclusive(last.data_root):
         phase = last.phase
-        publication.take_back(last, force=force)
+        withheld = publication.take_back(last, force=force)
         last.remove()
         # Of earlier runs that came to nothing, and rollbacks that were killed at their end.
         for state in before:
@@ -50,6 +51,9 @@ def rollback(
         done = f"All that {what} added to {data_root} or replaced there is undone"
     else:
         done = f"{data_root} is what it was before {what}"
+    if withheld:
+        names = ", ".join(map(shown, withheld))
+        done += f"; names of images that are gone are left out: {names}"
     if before:
         done += f". It still is: {status_of(before[0]).state}; `migrator rollback` undoes that next"
     return done

@@ -22,9 +22,11 @@ from pathlib import Path
 from migrator.errors import LayerError, StoreError
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
+from migrator.state.restoring import holds_names, names_given, withdraw_names, withhold_names
 from migrator.system import disk
 from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.system.files import Inside, regular_status
+from migrator.text import shown
 from migrator.tree.treefingerprint import fingerprint
 
 # Within a directory, children go in this order, then all others by name. A
@@ -61,14 +63,16 @@ def settle(state: StateDirectory) -> None:
     take_back(state)
 
 
-def take_back(state: StateDirectory, *, force: bool = False) -> None:
+def take_back(state: StateDirectory, *, force: bool = False) -> list[str]:
     """Put the data root back to what it was. The journal, the records and the trees stay.
 
     Raises StoreError, before anything is changed, when something that was
     published has been changed since, or something was added beside it; with
-    `force` those changes are lost.
+    `force` those changes are lost. Returns the names that were taken away or not
+    put back, because Docker has changed names since, and their images are gone.
     """
     phase = state.phase
+    withheld: list[str] = []
     if state.target:
         needed = TO_REMOVE if phase is Phase.PREPARING else TO_REMOVE | TO_COMPARE
         require(needed, f"undoing the migration to {state.target}", state.data_root)
@@ -84,11 +88,12 @@ def take_back(state: StateDirectory, *, force: bool = False) -> None:
                 hint="`migrator rollback --force` goes back all the same; what was changed is lost",
             )
         state.phase = Phase.UNDOING
-        _remove_files(state, manifest)
+        withheld = withdraw_names(state, manifest) + _remove_files(state, manifest)
         _take_trees(state, manifest)
         _remove_directories(state, manifest, force)
         state.phase = Phase.PREPARING
     state.clear_stage()
+    return withheld
 
 
 def _end(state: StateDirectory, manifest: Manifest) -> None:
@@ -184,8 +189,10 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
         if not os.path.lexists(state.data_root / thing.path):
             if complete:
                 yield f"{thing.path} was removed"
-        elif not _is_ours(state, thing):
+        elif not (_is_ours(state, thing) or (phase is Phase.UNDOING and _is_back(state, thing))):
             yield f"{thing.path} was changed"
+    for path, name in names_given(state, manifest):
+        yield f"{path} was changed: {shown(name)} is an image of this migration"
     ours = {thing.path for thing in manifest.things}.union(manifest.directories)
     before = {directory: set[str]() for directory in manifest.directories}
     before |= {directory: set(names) for directory, names in manifest.joined.items()}
@@ -199,6 +206,13 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
                 path = f"{directory}/{name}" if directory else name
                 if name not in names and path not in ours:
                     yield f"{path} was added"
+
+
+def _is_back(state: StateDirectory, thing: Tree | Entry) -> bool:
+    """Whether an original was put back already, after which nothing happens to it any more."""
+    if isinstance(thing, Tree) or thing.replaced is None:
+        return False
+    return not os.path.lexists(state.saved / thing.path)
 
 
 def _is_ours(state: StateDirectory, entry: Tree | Entry) -> bool:
@@ -217,8 +231,16 @@ def _is_ours(state: StateDirectory, entry: Tree | Entry) -> bool:
     return file_digest(target) in (entry.blake3, entry.replaced)
 
 
-def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
-    """Take published files away, newest first: the markers go before what they vouch for."""
+def _is_there(state: StateDirectory, entry: Entry) -> bool:
+    return os.path.lexists(state.data_root / entry.path) and _is_ours(state, entry)
+
+
+def _remove_files(state: StateDirectory, manifest: Manifest) -> list[str]:
+    """Take published files away, newest first: the markers go before what they vouch for.
+
+    Returns the names of images that are not put back.
+    """
+    withheld: list[str] = []
     created = {state.data_root / directory for directory in manifest.directories}
     for _, entries in groupby(sorted(manifest.files, key=_undo_rank), key=_undo_rank):
         parents: dict[Path, None] = {}
@@ -228,9 +250,12 @@ def _remove_files(state: StateDirectory, manifest: Manifest) -> None:
             if entry.replaced is None:
                 disk.remove_file(target)
             elif saved.exists() and target.parent.is_dir():
+                if holds_names(entry) and not _is_there(state, entry):
+                    withheld += withhold_names(state, manifest, entry)
                 # Where the original was not replaced yet, both are one file, and nothing happens.
                 disk.replace(saved, target)
         disk.flush_all(parent for parent in parents if parent not in created and parent.is_dir())
+    return withheld
 
 
 def _take_trees(state: StateDirectory, manifest: Manifest) -> None:

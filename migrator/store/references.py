@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from migrator.errors import FormatError
 from migrator.store.stage import Stage
 from migrator.system.files import inside, read_file
 
-_MAX_FILE = 64 << 20
+MAX_FILE = 64 << 20
+"""Bytes that a file of references may have: half a million of them."""
 
 
 class References:
@@ -48,8 +49,24 @@ class References:
 def read_names(data_root: Path, driver: str) -> dict[str, str]:
     """The image IDs by `NAME:TAG` and `NAME@DIGEST` that a data root has. Raises FormatError."""
     path = _path(driver)
-    repositories = _parse(read_file(inside(data_root, path), _MAX_FILE), path)
+    repositories = _parse(read_file(inside(data_root, path), MAX_FILE), path)
     return {key: image_id for keys in repositories.values() for key, image_id in keys.items()}
+
+
+def without_images(
+    raw: bytes | None, path: str, is_gone: Callable[[str], bool]
+) -> tuple[bytes, list[str]]:
+    """A file without the references to images that are gone, and what these were, sorted.
+
+    Raises FormatError when it is no such file.
+    """
+    left: dict[str, dict[str, str]] = {}
+    dropped: list[str] = []
+    for name, keys in _parse(raw, path).items():
+        gone = {key for key, image_id in keys.items() if is_gone(image_id)}
+        left[name] = {key: image_id for key, image_id in keys.items() if key not in gone}
+        dropped += gone
+    return _encode(left), sorted(dropped)
 
 
 def _path(driver: str) -> str:

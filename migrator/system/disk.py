@@ -201,11 +201,13 @@ def syncfs_tells_errors(path: Path) -> bool:
     return _kernel_version() >= _SYNCFS_TELLS_ERRORS and file_system_type(path) in _ON_LOCAL_DISKS
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomically(
+    path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
     """Replace the content of `path` as a whole, on the disk when this returns."""
     aside = path.with_name(path.name + ".new")
     remove_file(aside)
-    write_file(aside, data, mode)
+    write_file(aside, data, mode, owner)
     flush(aside)
     replace(aside, path)
     flush(path.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from tests.docker.daemon import Daemon
@@ -17,11 +17,15 @@ _NO_NETWORK = ("--network", "none")
 
 
 class NewDaemon:
-    """Acts on a daemon that is running; `directory` is for contexts and archives."""
+    """Acts on a daemon that is running; `directory` is for contexts and archives.
 
-    def __init__(self, chance: random.Random, directory: Path) -> None:
+    `lost` are the layers' directories that the old daemon has taken from it.
+    """
+
+    def __init__(self, chance: random.Random, directory: Path, lost: Set[str]) -> None:
         self._chance = chance
         self._directory = directory
+        self._lost = lost
         self._number = 0
         self._context = directory / "context"
         self._context.mkdir()
@@ -62,7 +66,10 @@ class NewDaemon:
         (self._context / "file").write_text(tag)
         lines = (f"FROM {image or 'scratch'}", "COPY file /built/", f"LABEL n={tag}")
         (self._context / "Dockerfile").write_text("\n".join(lines))
-        daemon.docker("build", *_NO_NETWORK, "--tag", tag, self._context)
+        built = daemon.run("build", *_NO_NETWORK, "--tag", tag, self._context, check=False)
+        if built.returncode:
+            assert any(layer in built.stderr for layer in self._lost), built.stderr
+            return f"build {tag} on {image} in vain: its layer is gone"
         return f"build {tag} on {image}"
 
     def tag(self, daemon: Daemon) -> str:

@@ -29,6 +29,8 @@ class OldDaemon:
     def __init__(self, root: Path, driver: str, chance: random.Random) -> None:
         self.root = root
         self.driver = driver
+        self.removed: set[str] = set()
+        """The v1 IDs of the images that were removed, and with them their layers."""
         self._chance = chance
         self._number = 0
 
@@ -78,6 +80,7 @@ class OldDaemon:
         v1_id = self._chance.choice(free)
         shutil.rmtree(self.root / "graph" / v1_id)
         self._remove_layers(v1_id)
+        self.removed.add(v1_id)
         repositories = self._repositories()
         for name, tags in [*repositories["Repositories"].items()]:
             left = {tag: image for tag, image in tags.items() if image != v1_id}
