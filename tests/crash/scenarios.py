@@ -18,7 +18,7 @@ from migrator.state.directory import StateDirectory
 from tests.command import snapshot
 from tests.conftest import STORES
 from tests.crash.faults import run
-from tests.younger import younger
+from tests.stores.younger import younger
 
 Tree = dict[str, tuple[object, ...]]
 

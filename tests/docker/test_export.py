@@ -14,9 +14,9 @@ import pytest
 
 from tests.docker.daemon import Daemon
 from tests.docker.trees import tree
-from tests.exported import Layout, export, tags
-from tests.test_export_trees import bottom, middle, middle_branch, top
-from tests.test_export_trees import store as awkward_store
+from tests.promises.test_export_trees import bottom, middle, middle_branch, top
+from tests.promises.test_export_trees import store as awkward_store
+from tests.stores.exported import Layout, export, tags
 
 Unpack = Callable[[str], Path]
 Golden = Callable[[str], dict[str, Any]]
