@@ -16,8 +16,7 @@ from blake3 import blake3
 from migrator.state.journal import Journal
 from migrator.state.manifest import Entry, Manifest, Tree
 from tests.command import snapshot
-from tests.forked import run_forked
-from tests.stores.hostile import CONTAINER, build, v1_id
+from tests.stores.hostile import CONTAINER, build, run, v1_id
 
 STATE = ".migrator"
 
@@ -133,9 +132,9 @@ def run_all(root: Path, outside: Path, *names: str) -> dict[str, str]:
     said = {}
     for name in names or COMMANDS:
         command, *more = COMMANDS[name]
-        done = run_forked(command, "-g", root, *more)
-        assert snapshot(outside) == before, (name, done.output)
-        said[name] = f"{done.code} {done.output}"
+        done = run(command, "-g", root, *more)
+        assert snapshot(outside) == before, (name, done)
+        said[name] = f"{done.returncode} {done.stderr}{done.stdout}"
     return said
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import migrator
+from tests.command import process
 
 # Imported before all else that Python imports: notes which modules are looked for, and
 # sends a signal when the one with that number is.
@@ -55,7 +55,7 @@ def names(watched: Path) -> list[str]:
     """All modules that a command imports, once the entry is there, in order."""
     listing = watched / "names"
     env = {**environment(watched, -1), "NAMES": str(listing)}
-    assert migrator("status", "-g", watched, env=env).returncode == 1
+    assert process("status", "-g", watched, env=env).returncode == 1
     return listing.read_text().split("\n")
 
 
@@ -66,7 +66,7 @@ def test_ends_quietly_whatever_is_being_imported(
     # What the entry itself imports comes before it can do anything.
     first = names.index("migrator.cli")
     for at in (first, first + 1, *range(first + 20, len(names), len(names) // 5)):
-        run = migrator("status", "-g", watched, env=environment(watched, at, number))
+        run = process("status", "-g", watched, env=environment(watched, at, number))
         assert (run.returncode, run.stdout, run.stderr) == (4, "", ""), names[at]
 
 
@@ -86,7 +86,7 @@ def test_the_console_script_begins_there_too(watched: Path, names: list[str]) ->
 
 def test_an_ignored_signal_stays_ignored(watched: Path, names: list[str]) -> None:
     # As a shell does it for what it starts in the background.
-    run = migrator(
+    run = process(
         "--version",
         env=environment(watched, names.index("click"), signal.SIGINT),
         wrapper=("sh", "-c", 'trap "" INT; exec "$@"', "sh"),
