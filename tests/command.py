@@ -69,6 +69,7 @@ def _run(arguments: list[str], env: dict[str, str], memory: int, fds: tuple[int,
     """Never returns."""
     code = _CRASHED
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(SECONDS)
         # The test's own objects are nothing that this process would have to look through.
         gc.freeze()

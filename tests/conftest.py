@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,12 +19,29 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+HANGS = 600
+"""Seconds after which a test does not come to an end any more, on however busy a machine."""
+
 STORES = Path(__file__).parent.parent / "legacy_fixtures" / "stores"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long in one worker, so that no other has to wait for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    """What would hang, or takes quadratic time for much, fails."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"no end after {HANGS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(HANGS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

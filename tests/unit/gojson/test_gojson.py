@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -158,12 +157,12 @@ def test_nesting_is_limited_not_fatal() -> None:
         b"[" + b"1, " * 1_000_000 + b"1]",
         b"[" + b" " * 4_000_000 + b"1" * 4_000_000 + b"x]",
     ],
+    ids=["escapes", "escapes and a newline", "numbers", "spaces and digits"],
 )
-def test_large_texts_take_linear_time(raw: bytes) -> None:
-    started = time.process_time()
+def test_large_texts_come_to_an_end(raw: bytes) -> None:
+    # In quadratic time none would, before the limit that every test has.
     with contextlib.suppress(GoJSONError):
         gojson.compact(raw)
-    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

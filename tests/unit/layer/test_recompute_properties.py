@@ -14,7 +14,6 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from hypothesis import strategies as st
 
 from migrator.layer.recompute import recompute
 from migrator.tree.changes import DiffSource, compare
+from tests.crash.scenarios import scratch
 from tests.unit.layer.tarsink import write_tar
 
 SECOND = 10**9
@@ -221,7 +221,7 @@ def described(root: Path, listed: set[str]) -> tuple[dict[str, object], set[froz
     return found, {frozenset(group) for group in links.values()}
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     old_items=st.lists(placed, max_size=16),
     fates=st.lists(st.tuples(st.sampled_from(FATES), nodes), min_size=1, max_size=16),
@@ -230,9 +230,9 @@ def described(root: Path, listed: set[str]) -> tuple[dict[str, object], set[froz
 def test_old_tree_and_diff_make_the_new_tree(
     old_items: list[Placed], fates: list[tuple[str, Node]], new_items: list[Placed]
 ) -> None:
-    with tempfile.TemporaryDirectory() as directory:
+    with scratch() as directory:
         old, new, copy, tar, record = (
-            Path(directory, name) for name in ("old", "new", "copy", "tar", "record")
+            directory / name for name in ("old", "new", "copy", "tar", "record")
         )
         old_tree = planned(old_items, {})
         kept_tree, kept = altered(old_tree, fates)

@@ -184,9 +184,9 @@ def test_order_is_sorted_with_ancestors_first():
 
 
 @pytest.mark.parametrize("end", [None, 1])
-def test_long_line_takes_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int):
-    """A hundred thousand images in one line, met in random order; a circle if `end` is set."""
-    numbers = list(range(1, 100_001))
+def test_long_line_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int):
+    """Fifty thousand images in one line, met in random order; a circle if `end` is set."""
+    numbers = list(range(1, 50_001))
     parents = dict(zip(numbers, [end and numbers[-1], *numbers], strict=False))
     random.Random(1).shuffle(numbers)
     images = {
