@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.leftovers import Leftovers
+from tests.scratch import scratch
+
 # How long a test takes says nothing on a machine that does other things, too.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+UNIT = Path(__file__).parent / "unit"
 
 HANGS = 600
 """Seconds after which a test does not come to an end any more, on however busy a machine."""
@@ -25,9 +31,33 @@ HANGS = 600
 STORES = Path(__file__).parent.parent / "legacy_fixtures" / "stores"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long in one worker, so that no other has to wait for it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast", action="store_true", help="without root, skip tests that need it (tests/unit)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "root: other people's files, devices or mounts are needed")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Leftovers())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with tests of one package, then with what takes long in one worker.
+
+    No other worker has to wait for that at the end.
+    """
+    items.sort(
+        key=lambda item: (
+            not item.path.is_relative_to(UNIT),
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
+    if config.getoption("fast") and os.geteuid():
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +72,13 @@ def limit() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory for the test, in memory if possible."""
+    with scratch() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ from migrator.store.references import References
 from migrator.system.rootfiles import RootFiles
 from tests.fuzz.mutation import DIGEST, ID, OTHER_ID, mutate_bytes, mutate_json, mutate_lines
 from tests.fuzz.seeds import seeds
+from tests.scratch import MEMORY
 
 Files = dict[str, bytes]
 
@@ -66,7 +67,7 @@ class Parser:
 @cache
 def _workplace() -> Path:
     """A directory for the inputs that are files, in memory where possible."""
-    memory = Path("/dev/shm")
+    memory = Path(os.environ.get(MEMORY, "/dev/shm"))
     directory = tempfile.mkdtemp(prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None)
     return Path(directory)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from migrator.commands.rollback import rollback
 from migrator.commands.status import status
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import copy, scratch
+from tests.crash.scenarios import copy
 from tests.stores.converted import check_overlay2, convert
 from tests.stores.younger import away, younger
 
@@ -37,12 +37,6 @@ STORE = Store(
         Container("side", 3, {"db": "db"}),
     ),
 )
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,10 @@ from migrator.errors import StoreError
 from migrator.tree.overlaydir import Way
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import scratch
 from tests.stores.converted import check_overlay2, convert, stack
 
 CONTAINERS = (Container("db"), Container("web", 2, {"database": "db"}))
 FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +14,13 @@ from migrator.commands import migrate as migration
 from migrator.commands.rollback import rollback
 from migrator.commands.status import status
 from tests.command import dump, migrator, snapshot
-from tests.crash.scenarios import copy, scratch
+from tests.crash.scenarios import copy
 from tests.stores.converted import as_docker_left_it, check_overlay2, convert, stack
 
 CONTAINERS = (Container("db"), Container("web", 2, {"database": "db"}))
 FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
 STORE = Store("vfs", FORKED, containers=CONTAINERS, checksums=True)
 KINDS = ("images", "image_metadata", "repositories", "distribution", "mounts")
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 @pytest.fixture

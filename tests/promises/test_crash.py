@@ -19,20 +19,14 @@ from tests.crash.scenarios import (
     Scenario,
     Start,
     prepare,
-    scratch,
 )
+from tests.scratch import scratch
 
 SAMPLE = 4
 SCENARIOS = [
     *itertools.product(STORES_BUILT, COMMANDS),
     *itertools.product(CONVERTED, CONVERSION_COMMANDS),
 ]
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 @pytest.fixture(scope="module")

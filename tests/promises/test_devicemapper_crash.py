@@ -16,7 +16,7 @@ from migrator.commands.rollback import rollback
 from migrator.drivers.thinpool.image import PREFIX
 from tests.command import dump, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 from tests.stores.thinstore import left_over, mounts, thin_store
 
 # What is done to a file system, or to the kernel's tables, for the sake of reading.

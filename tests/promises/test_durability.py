@@ -16,7 +16,8 @@ import pytest
 
 from migrator.system import disk
 from tests.crash.faults import run
-from tests.crash.scenarios import STORES_BUILT, prepare, scratch
+from tests.crash.scenarios import STORES_BUILT, prepare
+from tests.scratch import scratch
 
 WRITES = ("write", "link", "mkdir", "end record")
 

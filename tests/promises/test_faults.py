@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.command import snapshot
-from tests.crash.scenarios import scratch
 from tests.faults.places import OVERLAY2, MigratedRoot, Place, make
 from tests.faults.table import table
 from tests.faults.trials import Trial, Way, trials
+from tests.scratch import scratch
 
 # Each kind of fault in each place of a store at least once.
 COUNT = 130

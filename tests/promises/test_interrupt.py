@@ -18,7 +18,8 @@ from migrator.commands.rollback import rollback
 from migrator.system import disk
 from tests.command import snapshot
 from tests.crash.faults import ended, fork
-from tests.crash.scenarios import copy, dump, scratch
+from tests.crash.scenarios import copy, dump
+from tests.scratch import scratch
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,10 @@ from migrator.state.journal import Journal
 from migrator.text import count
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import copy, scratch
+from tests.crash.scenarios import copy
 
 LAYERS = 8
 HALF = 4
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 @pytest.fixture(params=[True, False], ids=["records", "no records"])

@@ -14,7 +14,7 @@ from migrator.errors import DataRootError
 from migrator.state.lock import exclusive
 from tests.command import migrator, snapshot
 from tests.crash.faults import ended, fork
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 
 @pytest.fixture

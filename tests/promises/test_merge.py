@@ -12,7 +12,8 @@ from legacy_fixtures.build import Built, Container, Store, build, line
 from migrator.commands import migrate as migration
 from migrator.commands.rollback import rollback
 from tests.command import dump, migrator, snapshot
-from tests.crash.scenarios import copy, scratch
+from tests.crash.scenarios import copy
+from tests.scratch import scratch
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
 

@@ -17,7 +17,8 @@ from migrator.errors import LayerError
 from migrator.system import disk
 from migrator.system.workers import Finished, Pool, Progressed, Started
 from tests.crash.faults import in_child
-from tests.crash.scenarios import copy, dump, scratch
+from tests.crash.scenarios import copy, dump
+from tests.scratch import scratch
 
 LAYERS = 6
 

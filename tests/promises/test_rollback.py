@@ -17,7 +17,7 @@ from migrator.commands.status import status
 from migrator.state.manifest import Entry, Manifest, file_digest
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
 

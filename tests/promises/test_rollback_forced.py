@@ -17,7 +17,8 @@ from migrator.commands.verify import verify
 from migrator.errors import Subject
 from tests.command import dump, migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import copy, scratch
+from tests.crash.scenarios import copy
+from tests.scratch import scratch
 from tests.stores.younger import younger
 
 NAMES = "image/overlay/repositories.json"

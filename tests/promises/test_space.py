@@ -16,7 +16,8 @@ from migrator.errors import StoreError
 from migrator.migration.space import Space
 from migrator.system import disk
 from tests.command import migrator, snapshot
-from tests.crash.scenarios import copy, dump, scratch
+from tests.crash.scenarios import copy, dump
+from tests.scratch import scratch
 
 STORE = Store("vfs", line(4), records=False)
 

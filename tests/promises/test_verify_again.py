@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,16 +20,10 @@ from migrator.errors import StoreError
 from migrator.state.traces import sign_of_use_in
 from migrator.verification.findings import VerificationReport
 from tests.command import snapshot
-from tests.crash.scenarios import Tree, scratch
+from tests.crash.scenarios import Tree
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
 MORE = (*CONTAINERS, Container("new", 3, {"database": "db"}))
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 def small(memory: Path, *, earlier: bool = False, driver: str = "overlay") -> Built:

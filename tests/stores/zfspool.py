@@ -16,9 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 _DAEMON = """
 mount --make-rprivate /
-for directory in /run/zfs /run/lock/zfs /var/lib/zfs; do
-    mkdir -p $directory && mount -t tmpfs none $directory || exit
-done
+mount -t tmpfs none /run && mkdir -p /run/zfs /run/lock/zfs || exit
+mount -t tmpfs none /var/lib/zfs || exit
 exec zfs-fuse --no-daemon --no-kstat-mount
 """
 

@@ -16,7 +16,7 @@ from legacy_fixtures.build import Container, Store, build, line
 from migrator import cli
 from migrator.commands import migrate as migration
 from tests.command import dump, migrator, snapshot
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 StoreCopy = Callable[[str], Path]
 

@@ -18,7 +18,7 @@ from migrator import cli
 from migrator.cli.place import Place, Work
 from migrator.commands import migrate as migration
 from migrator.errors import Problem, Subject
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 COMMAND = re.compile(r"`migrator ([^`(]+)`")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,8 @@ from migrator.commands import checksums as checksumming
 from migrator.commands import migrate as migration
 from tests.command import migrator, snapshot
 from tests.crash.faults import Fault, run
-from tests.crash.scenarios import scratch
 
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
 
 
 def legacy(memory: Path) -> Built:

@@ -14,7 +14,7 @@ from jsonschema import Draft4Validator
 from legacy_fixtures.build import Store, build, line
 from migrator.export.schema import Fault, faults_of
 from tests.command import migrator
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 from tests.stores.exported import Layout
 
 _TEXT = {"type": "string"}

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from migrator.layer.recompute import recompute
 from migrator.tree.changes import DiffSource, compare
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 from tests.unit.layer.tarsink import write_tar
 
 SECOND = 10**9

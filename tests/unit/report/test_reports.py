@@ -17,7 +17,7 @@ from migrator.commands import migrate as migration
 from migrator.system import disk
 from migrator.version import __version__
 from tests.command import snapshot
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 WITH_REPORT = ("plan", "migrate", "checksums", "verify", "export")
 

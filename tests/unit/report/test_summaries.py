@@ -10,7 +10,7 @@ import pytest
 from legacy_fixtures.build import Built, Container, Store, build, line
 from migrator import cli
 from migrator.commands import migrate as migration
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 
 PLURAL_OF_ONE = re.compile(r"\b1 (?!is\b)[a-z]+s\b")
 
