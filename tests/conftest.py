@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Leftovers())
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     """Begin with tests of one package, then with what takes long in one worker.
 
     No other worker has to wait for that at the end.
@@ -56,7 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     if config.getoption("fast") and os.geteuid():
         for item in items:
-            if item.get_closest_marker("root"):
+            # Real stores have owners and devices.
+            if item.get_closest_marker("root") or "store" in item.fixturenames:
                 item.add_marker(pytest.mark.skip(reason="needs root"))
 
 

@@ -51,6 +51,7 @@ class Leftovers:
         for place in self._places:
             for point in _mounts(place):
                 subprocess.run(["umount", "--lazy", point], check=True)
+            subprocess.run(["chmod", "--recursive", "u+rwX", place], check=True)
             shutil.rmtree(place)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

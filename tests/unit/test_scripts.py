@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.mark.root
 def test_migrate_says_where_its_store_is_and_what_comes_next(tmp_path: Path) -> None:
     """The commands work as they are printed."""
     place = tmp_path / "a place"

@@ -118,6 +118,7 @@ def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.root
 def test_not_root_is_said(store_copy: StoreCopy) -> None:
     root = store_copy("docker-1.9.1-overlay")
     root.chmod(0o700)
@@ -128,6 +129,7 @@ def test_not_root_is_said(store_copy: StoreCopy) -> None:
 @pytest.mark.parametrize(
     "closed", ["image", "image/overlay/imagedb/content/sha256", "containers", "overlay"]
 )
+@pytest.mark.root
 def test_verify_says_what_it_may_not_read(closed: str) -> None:
     with scratch() as directory:
         built = build(

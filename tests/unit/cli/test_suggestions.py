@@ -20,6 +20,8 @@ from migrator.commands import migrate as migration
 from migrator.errors import Problem, Subject
 from tests.scratch import scratch
 
+pytestmark = pytest.mark.root
+
 COMMAND = re.compile(r"`migrator ([^`(]+)`")
 
 

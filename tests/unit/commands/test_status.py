@@ -15,6 +15,8 @@ from migrator.commands import migrate as migration
 from tests.command import migrator, snapshot
 from tests.crash.faults import Fault, run
 
+pytestmark = pytest.mark.root
+
 CONTAINERS = (Container("db"), Container("web", 1, {"database": "db"}))
 
 

@@ -251,6 +251,7 @@ def test_failed_attempt_leaves_nothing_of_it(pool: ThinPool, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("configure", [loop._CONFIGURE, 0x4CFF], ids=["at once", "old kernels"])
+@pytest.mark.root
 def test_loop_device_shows_what_the_image_has_become(
     configure: int, pool: ThinPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +278,7 @@ def test_loop_device_shows_what_the_image_has_become(
     assert not (directory / "loop").exists()
 
 
+@pytest.mark.root
 def test_what_killed_runs_left_is_cleared(tmp_path: Path) -> None:
     """An image before it lost its name; on old kernels a loop device just attached."""
     for name in (f"{PREFIX}1", f"{PREFIX}2", "other"):
@@ -406,6 +408,7 @@ def loops(tmp_path: Path) -> Iterator[list[str]]:
         subprocess.run(["losetup", "--detach", f"/dev/{name}"], check=True)
 
 
+@pytest.mark.root
 def test_parts_of_a_pool_of_the_kernels(tmp_path: Path, loops: list[str]) -> None:
     top, inner, metadata, data = loops
     sys = fake_sys(
@@ -421,6 +424,7 @@ def test_parts_of_a_pool_of_the_kernels(tmp_path: Path, loops: list[str]) -> Non
         find_pool(tmp_path, {POOL: f"/dev/{data}"}, sys)
 
 
+@pytest.mark.root
 def test_files_that_a_loop_device_shows_to_a_pool(tmp_path: Path, loops: list[str]) -> None:
     data, metadata = tmp_path / "loop0", tmp_path / "loop2"
     sys = tmp_path / "sys"

@@ -185,6 +185,7 @@ def test_paths_beyond_path_max(root: Path, record: Path) -> None:
     assert (digest.size, digest.files, digest.entries) == (7, 1, 22)
 
 
+@pytest.mark.root
 def test_two_runs_give_the_same_bytes(store: Store, tmp_path: Path) -> None:
     name = "docker-1.7.1-vfs-trees"
     v1_id = max(golden_layers(name).values(), key=lambda layer: int(layer["size"]))["cache-id"]

@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,8 @@ from migrator.layer.recompute import recompute
 from migrator.tree.changes import DiffSource, compare
 from tests.scratch import scratch
 from tests.unit.layer.tarsink import write_tar
+
+pytestmark = pytest.mark.root
 
 SECOND = 10**9
 NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")

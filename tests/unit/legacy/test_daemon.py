@@ -239,6 +239,7 @@ def test_a_fifo_for_a_database(tmp_path: Path):
 
 
 @pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.root
 def test_a_real_bind_mount(tmp_path: Path, moved: bool):
     """A container's file is mounted elsewhere, the data root perhaps a bind mount itself."""
     root, point = tmp_path / "my root", tmp_path / "point"

@@ -100,6 +100,7 @@ def test_no_data_root(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("closed", "mode"), [(".", 0o700), (".", 0o744), ("graph", 0o700)])
+@pytest.mark.root
 def test_without_permission_nothing_is_claimed(tmp_path: Path, closed: str, mode: int):
     make(tmp_path, "graph/", "overlay/")
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):

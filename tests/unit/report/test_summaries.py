@@ -12,6 +12,8 @@ from migrator import cli
 from migrator.commands import migrate as migration
 from tests.scratch import scratch
 
+pytestmark = pytest.mark.root
+
 PLURAL_OF_ONE = re.compile(r"\b1 (?!is\b)[a-z]+s\b")
 
 

@@ -61,6 +61,7 @@ def test_equal_trees_have_no_changes(new: Path, old: Path) -> None:
     ],
     ids=["mode", "uid", "gid", "size", "mtime", "capability"],
 )
+@pytest.mark.root
 def test_what_makes_a_file_changed(alter: Callable[[Path], object], new: Path, old: Path) -> None:
     for root in (new, old):
         put(root / "d/f")
@@ -85,6 +86,7 @@ def test_whole_seconds_equal_any_fraction(
     assert bool(shown(compare(new, old))) is changed
 
 
+@pytest.mark.root
 def test_device_numbers_count(new: Path, old: Path) -> None:
     for root, minor in ((new, 3), (old, 5)):
         os.mknod(root / "null", 0o20666, os.makedev(1, minor))
@@ -92,6 +94,7 @@ def test_device_numbers_count(new: Path, old: Path) -> None:
     assert shown(compare(new, old)) == ["C null"]
 
 
+@pytest.mark.root
 def test_times_of_sockets_and_block_devices_do_not_count(new: Path, old: Path) -> None:
     for root, mtime_ns in ((new, T), (old, 2 * T)):
         os.mknod(root / "disk", 0o60660, os.makedev(7, 1))
@@ -162,6 +165,7 @@ def test_from_directory_to_something_else_and_back(new: Path, old: Path) -> None
     ]
 
 
+@pytest.mark.root
 def test_from_directory_to_socket_or_block_device(new: Path, old: Path) -> None:
     """Docker takes these two for directories here and deletes what was inside."""
     for name in ("disk", "socket"):

@@ -13,6 +13,8 @@ import pytest
 from migrator.errors import LayerError
 from migrator.tree.confined import LayerDirectory, NotRegular
 
+pytestmark = pytest.mark.root
+
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Iterator[LayerDirectory]:

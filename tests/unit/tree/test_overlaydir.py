@@ -21,6 +21,8 @@ from migrator.tree.ownfiles import OwnFiles
 from tests.stores.hostile import file_line, pack
 from tests.stores.stacked import aufs_seen, seen, stacked
 
+pytestmark = pytest.mark.root
+
 T = 1_400_000_000 * 10**9
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 # user:rwx, user 7:r, group:r, mask:rwx, other:none; the same for new files.

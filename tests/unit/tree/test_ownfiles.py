@@ -103,6 +103,7 @@ def test_between_files_and_directories(new: Path, old: Path) -> None:
         lambda path: (path.unlink(), path.symlink_to("x")),
     ],
 )
+@pytest.mark.root
 def test_every_difference_counts(alter: Callable[[Path], object], new: Path, old: Path) -> None:
     for root in (new, old):
         put(root / "f")
@@ -112,6 +113,7 @@ def test_every_difference_counts(alter: Callable[[Path], object], new: Path, old
     assert compared(old, new) == "+f"
 
 
+@pytest.mark.root
 def test_link_targets_and_device_numbers_count(new: Path, old: Path) -> None:
     for root, target, device in ((new, "a", 1), (old, "b", 2)):
         (root / "link").symlink_to(target)
@@ -250,6 +252,7 @@ def test_a_container_of_aufs(tmp_path: Path) -> None:
     assert own == "+etc +etc/hosts -etc/resolv.conf +run +run/pid"
 
 
+@pytest.mark.root
 def test_a_container_of_overlay(tmp_path: Path) -> None:
     """What the kernel left in an upper directory that began as a copy of the init layer's."""
     image = tmp_path / "overlay/image/root"
@@ -274,6 +277,7 @@ def test_a_container_of_overlay(tmp_path: Path) -> None:
     assert listed(driver.writable_files("container-init", "image")) == shown
 
 
+@pytest.mark.root
 def test_a_directory_that_a_container_has_renamed(new: Path, old: Path) -> None:
     for root in (new, old):
         put(root / "d/same")
@@ -288,6 +292,7 @@ def test_a_container_cannot_bring_back_what_its_init_layer_deleted(new: Path, ol
         listed(OwnFiles("overlay", new, old))
 
 
+@pytest.mark.root
 def test_a_layer_of_overlay2(tmp_path: Path) -> None:
     diff = tmp_path / "overlay2/layer/diff"
     put(diff / "opaque/f")

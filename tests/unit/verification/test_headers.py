@@ -12,6 +12,8 @@ import pytest
 from migrator.layer.recordwriter import RecordWriter
 from migrator.verification.headers import header_differences
 
+pytestmark = pytest.mark.root
+
 
 def entry(
     name: str, mode: int, uid: int = 0, kind: bytes = tarfile.REGTYPE, link: str = ""
