@@ -68,6 +68,8 @@ class Leftovers:
 
 def _private(variable: str, parent: Path) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="migrator-", dir=parent))
+    # Some tests go on as another user.
+    directory.chmod(0o711)
     os.environ[variable] = str(directory)
     return directory
 

@@ -31,7 +31,8 @@ def tried(request: pytest.FixtureRequest) -> Iterator[tuple[MigratedRoot, list[T
     with scratch() as directory:
         root = make("docker-1.9.1-overlay-pulled", request.param, directory / "store")
         before = snapshot(root.path)
-        found = list(trials(root, COUNT, 0, all_ways=True))
+        # The slowest way is asked about all of one store only.
+        found = list(trials(root, COUNT, 0, all_ways=request.param is None))
         assert snapshot(root.path) == before, "a fault was not undone"
         yield root, found
 

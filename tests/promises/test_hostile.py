@@ -218,9 +218,9 @@ def test_control_characters_everywhere(tmp_path: Path, outside: Path) -> None:
 
 def test_record_that_is_a_bomb(tmp_path: Path) -> None:
     root = build(tmp_path / "root", 3)
-    bomb = gzip.compress(b'{"type":2,"payload":"' + b"A" * (100 << 20), 1)
+    bomb = gzip.compress(b'{"type":2,"payload":"' + b"A" * (40 << 20), 1)
     (root / "graph" / v1_id(1) / "tar-data.json.gz").write_bytes(bomb)
-    lines = gzip.compress(b'{"type":1,"name":"f","payload":null}\n' * 3_000_000, 1)
+    lines = gzip.compress(b'{"type":1,"name":"f","payload":null}\n' * 2_000_000, 1)
     (root / "graph" / v1_id(2) / "tar-data.json.gz").write_bytes(lines)
     done = run("migrate", "-g", root, "--progress", "none", memory=512 << 20)
     assert done.stdout.count("its tar-split record was of no use") == 2
@@ -229,7 +229,7 @@ def test_record_that_is_a_bomb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("filler", [b" ", b"[", b'"'])
 def test_files_of_one_endless_line(filler: bytes, tmp_path: Path, outside: Path) -> None:
     root = build(tmp_path / "root", 2)
-    (tmp_path / "text").write_bytes(filler * ((200 << 20) // len(filler)))
+    (tmp_path / "text").write_bytes(filler * ((80 << 20) // len(filler)))
     for place in (
         f"graph/{v1_id(1)}/json",
         f"graph/{v1_id(1)}/layersize",
