@@ -9,12 +9,13 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.errors import FormatError
-from migrator.state.bookkeeping import bookkeeping, changes, is_same_time
+from migrator.state.bookkeeping import bookkeeping, changes
 from migrator.state.directory import is_state
 from migrator.state.history import Held, Made, held_files, read_manifests
 from migrator.state.manifest import Entry, Manifest
 from migrator.store.markers import TAGS
 from migrator.system.rootfiles import RootFiles, json_object
+from migrator.tree.times import same_through_copy
 from migrator.verification.findings import Findings
 from migrator.verification.layers import HEX
 
@@ -77,7 +78,7 @@ def has_kept_times(files: RootFiles, held: Mapping[str, Held], *, exactly: bool 
         if is_written_once(path):
             with contextlib.suppress(FormatError):
                 status, before = files.status(path), each.entry.mtime_ns
-                if status is not None and is_same_time(before, status.st_mtime_ns):
+                if status is not None and same_through_copy(before, status.st_mtime_ns):
                     return not exactly or status.st_mtime_ns == before
     return False
 

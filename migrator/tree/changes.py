@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from migrator.tree.capability import capability_of
 from migrator.tree.descent import Descent, unreadable
+from migrator.tree.times import same_through_tar
 
 WHITEOUT = b".wh."
 AUFS_META = b".wh..wh."
@@ -220,7 +221,7 @@ class _Comparison:
         try:
             new = os.stat(name, dir_fd=new_fd, follow_symlinks=False)
             old = os.stat(name, dir_fd=old_fd, follow_symlinks=False)
-            changed = _status_differs(new, old) or (
+            changed = status_differs(new, old) or (
                 (capability_of(new_fd, name) or b"") != (capability_of(old_fd, name) or b"")
             )
         except OSError as error:
@@ -258,7 +259,8 @@ class _Comparison:
             directory = directory.rpartition(b"/")[0]
 
 
-def _status_differs(new: os.stat_result, old: os.stat_result) -> bool:
+def status_differs(new: os.stat_result, old: os.stat_result) -> bool:
+    """Whether Docker takes a file for changed, as far as its status tells."""
     if (
         new.st_mode != old.st_mode
         or new.st_uid != old.st_uid
@@ -268,7 +270,7 @@ def _status_differs(new: os.stat_result, old: os.stat_result) -> bool:
         return True
     if _has_directory_bit(new.st_mode):
         return False
-    return new.st_size != old.st_size or not _same_time(new.st_mtime_ns, old.st_mtime_ns)
+    return new.st_size != old.st_size or not same_through_tar(new.st_mtime_ns, old.st_mtime_ns)
 
 
 def _has_directory_bit(mode: int) -> bool:
@@ -279,12 +281,3 @@ def _has_directory_bit(mode: int) -> bool:
     replaces is deleted name by name.
     """
     return bool(mode & stat.S_IFDIR)
-
-
-def _same_time(a: int, b: int) -> bool:
-    """Equal times, or as equal as tar's whole seconds leave them."""
-    if a == b:
-        return True
-    seconds_a, nanoseconds_a = divmod(a, 10**9)
-    seconds_b, nanoseconds_b = divmod(b, 10**9)
-    return seconds_a == seconds_b and (nanoseconds_a == 0 or nanoseconds_b == 0)

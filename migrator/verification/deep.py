@@ -18,7 +18,9 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.progress import Progress
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.tree.changes import status_differs
 from migrator.tree.pairs import Node, Pair, PairWalk
+from migrator.tree.times import same_through_tar
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.headers import header_differences
@@ -219,12 +221,7 @@ def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> b
             old = os.lstat(os.path.join(os.fsencode(task.driver.layer_root(cache_id)), path))
         except OSError:
             continue
-        return (status.st_mode, status.st_uid, status.st_gid, status.st_rdev) == (
-            *(old.st_mode, old.st_uid, old.st_gid, old.st_rdev),
-        ) and (
-            stat.S_ISDIR(status.st_mode)
-            or (status.st_size == old.st_size and _same_time(status.st_mtime_ns, old.st_mtime_ns))
-        )
+        return not status_differs(status, old)
     return False
 
 
@@ -272,7 +269,7 @@ class _Comparison:
             yield f"has the mode {new.st_mode:o}, in the parent {old.st_mode:o}"
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             yield f"belongs to {new.st_uid}:{new.st_gid}, in the parent {old.st_uid}:{old.st_gid}"
-        if not pair.new.is_directory and not _same_time(new.st_mtime_ns, old.st_mtime_ns):
+        if not pair.new.is_directory and not same_through_tar(new.st_mtime_ns, old.st_mtime_ns):
             yield "has another mtime than in the parent"
         if stat.S_ISLNK(new.st_mode):
             if _target(pair.new) != _target(pair.old):
@@ -314,13 +311,6 @@ def _fill(fd: int, buffer: memoryview) -> int:
     while filled < len(buffer) and (got := os.readv(fd, [buffer[filled:]])):
         filled += got
     return filled
-
-
-def _same_time(new: int, old: int) -> bool:
-    """Equal, or equal in seconds where one was cut down to them."""
-    seconds, rest = divmod(new, 10**9)
-    other_seconds, other_rest = divmod(old, 10**9)
-    return seconds == other_seconds and (rest == other_rest or not rest or not other_rest)
 
 
 def _target(node: Node) -> bytes:

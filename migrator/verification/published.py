@@ -19,7 +19,6 @@ from pathlib import Path
 
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
-from migrator.state.bookkeeping import is_same_time
 from migrator.state.history import (
     Made,
     Original,
@@ -39,6 +38,7 @@ from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.system.statx import birth_ns
+from migrator.tree.times import same_through_copy
 from migrator.tree.treefingerprint import fingerprint
 from migrator.verification.containers import CONFIG, HOST_CONFIG
 from migrator.verification.findings import Findings
@@ -152,7 +152,7 @@ class _Judge:
         """Why another content than the published one is a fault, if it is."""
         entry = item.entry
         same_file = item.inode == entry.inode
-        if (same_file or self.copied) and is_same_time(entry.mtime_ns, item.mtime_ns):
+        if (same_file or self.copied) and same_through_copy(entry.mtime_ns, item.mtime_ns):
             return "its content has changed without having been written"
         if is_written_once(entry.path):
             cache_id = _cache_id_of(entry.path)
