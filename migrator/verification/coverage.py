@@ -10,6 +10,7 @@ from pathlib import Path
 
 from migrator.errors import LayerError
 from migrator.layer.tarsplit import Record
+from migrator.tree.resolve import below
 
 WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -37,7 +38,7 @@ class Coverage:
         self.opaque: set[bytes] = set()
         self.ancestors: set[bytes] = set()
         for entry in Record(record).names():
-            name = posixpath.normpath(b"/" + entry).lstrip(b"/")
+            name = below(entry)
             if name in _NO_FILE:
                 continue
             above, _, last = name.rpartition(b"/")
@@ -77,7 +78,7 @@ class Coverage:
                         directories.add(path)
                     elif stat.S_ISLNK(mode):
                         target = posixpath.join(b"/", above, os.readlink(path, dir_fd=top))
-                        links[path] = posixpath.normpath(target).lstrip(b"/")
+                        links[path] = below(target)
         finally:
             os.close(top)
         if not links:
