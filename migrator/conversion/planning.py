@@ -13,10 +13,10 @@ from migrator.conversion.space import expected_need, expected_way
 from migrator.conversion.stored import Store, images_in, read_store, to_build
 from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, FormatError, Problem, UsageError
+from migrator.layer.load import Load
 from migrator.legacy.root import AUTO, LegacyRoot
 from migrator.migration.plan import Plan, is_marked, left_out_before, make_plan
 from migrator.migration.space import NOTHING, Need
-from migrator.report.model import Load
 from migrator.report.problems import nothing_new as nothing_new_in
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store import overlay2

@@ -11,7 +11,7 @@ from migrator.conversion.building import Origin, TreeTask
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.errors import LayerError, MigratorError
-from migrator.report.model import Load
+from migrator.layer.load import Load
 from migrator.store import overlay2
 from migrator.tree.overlaydir import Way, choose_way
 from migrator.tree.ownfiles import OwnFiles

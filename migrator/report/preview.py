@@ -12,9 +12,10 @@ from typing import Any
 
 from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
+from migrator.layer.load import Load
 from migrator.migration.plan import Plan
 from migrator.report.document import head
-from migrator.report.model import Load, Speed
+from migrator.report.model import Speed
 from migrator.report.problems import nothing_new, problem_lines, problems_as_json
 from migrator.system.host import Host, default_workers
 from migrator.text import count, printable, quantity, shown
