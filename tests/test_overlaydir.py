@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migrator.errors import LayerError, StoreError
+from migrator.layer.recordpaths import RecordPaths
 from migrator.system import disk
-from migrator.tree.overlaydir import Built, Way, build, choose_way, fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.overlaydir import Built, Way, build, choose_way
 from migrator.tree.ownfiles import OwnFiles
 from tests.hostile import file_line, pack
 from tests.stacked import aufs_seen, seen, stacked
@@ -427,7 +429,7 @@ def test_what_a_record_names_is_in_the_directory(source: Path, tmp_path: Path) -
     record.write_bytes(pack(file_line("d/f", b"x")))
     compared = OwnFiles("compare", source, tmp_path / "parent")
     build(compared, tmp_path / "without", Way.LINK)
-    build(compared, tmp_path / "with", Way.LINK, record)
+    build(compared, tmp_path / "with", Way.LINK, RecordPaths(source, record))
     assert set(seen(tmp_path / "without")) == {b""}
     assert seen(tmp_path / "with") == seen(source)
 

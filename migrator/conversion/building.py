@@ -12,13 +12,15 @@ from blake3 import blake3
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError
+from migrator.layer.recordpaths import RecordPaths
 from migrator.layer.tarsplit import Record
 from migrator.system import disk
 from migrator.system.files import is_directory
 from migrator.system.workers import Attempt
 from migrator.tree.confined import LayerDirectory
+from migrator.tree.fingerprint import fingerprint
 from migrator.tree.overlaydir import Built, Way, build
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.ownfiles import OwnFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +128,12 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
 def _build(task: TreeTask, origin: Origin, progress: Callable[[int], None]) -> Built:
     driver, target = task.driver, task.target
     layers = [layer for layer in (origin.layer, origin.parent) if layer is not None]
-    own = driver.writable_files if task.writable else driver.own_files
+    files_of = driver.writable_files if task.writable else driver.own_files
     with driver.prepared(*layers), disk.operation("build", target):
         target.mkdir(0o710)
         os.chown(target, *task.owner)
-        built = build(
-            own(origin.layer, origin.parent), target / "diff", task.way, origin.record, progress
-        )
+        files = files_of(origin.layer, origin.parent)
+        built = build(files, target / "diff", task.way, _required(files, origin.record), progress)
         _write(target / "link", task.link)
         if task.lower:
             _write(target / "lower", task.lower)
@@ -144,6 +145,14 @@ def _build(task: TreeTask, origin: Origin, progress: Callable[[int], None]) -> B
             # Docker mounts it read only then, and files that are shared stay as they are.
             _write(target / "committed", "", 0o600)
     return built
+
+
+def _required(files: OwnFiles, record: Path | None) -> RecordPaths | None:
+    """What is to be in the directory because the record reads it."""
+    if record is None or files.kind == "tree":
+        # All of a tree is there anyway.
+        return None
+    return RecordPaths(files.root, record)
 
 
 def check_record(record: Path, directory: Path) -> None:

@@ -22,7 +22,7 @@ from migrator.store import overlay2
 from migrator.system import disk
 from migrator.system.files import Inside
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from migrator.system import disk
 from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.system.files import Inside, regular_status
 from migrator.text import shown
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once

@@ -22,11 +22,9 @@ from migrator.system import disk, disk_at
 from migrator.system.disk_at import Metadata, Place
 from migrator.tree.content import check_unchanged, pieces, reading
 from migrator.tree.descent import Descent, open_file
-from migrator.tree.ownfiles import OwnFiles, OwnKind
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.ownfiles import OwnFiles, OwnKind, RequiredPaths
+from migrator.tree.walk import names_below
 from migrator.tree.xattrs import OPAQUE, OVERLAY_MEANINGS, path_at, xattr_names, xattrs_of
-
-__all__ = ["Built", "Way", "build", "choose_way", "fingerprint"]
 
 # How often progress is told, in bytes and in files.
 _STEP = 4 << 20
@@ -67,7 +65,7 @@ def choose_way(source: Path, target: Path, links: bool = True) -> Way:
     with contextlib.ExitStack() as stack:
         at = stack.enter_context(Descent(source))
         to = stack.enter_context(Descent(target))
-        name = _some_file(source, at)
+        name = _some_file(at)
         if name is None:
             return Way.COPY
         trial = Place(to.fd, b".way", target / ".way")
@@ -87,17 +85,17 @@ def build(
     source: OwnFiles,
     target: Path,
     way: Way,
-    record: Path | None = None,
+    required: RequiredPaths | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Built:
     """Make the directory `target`, which must not exist, with `source`'s own files.
 
-    `target` gets the metadata of the source's root. With `record`, also what
-    that tar-split record names with content. `progress` is called now and then
+    `target` gets the metadata of the source's root. With `required`, also what
+    the layer underneath has just the same. `progress` is called now and then
     with the bytes of content that came in since the last call, linked ones
     included. Nothing is synced. Raises LayerError naming a file that cannot be
-    read, is changed meanwhile, or cannot be in overlay2; RecordError;
-    StoreError. What was made until then stays.
+    read, is changed meanwhile, or cannot be in overlay2; StoreError. What was made
+    until then stays.
     """
     with contextlib.ExitStack() as stack:
         outside = stack.enter_context(Descent(target.parent))
@@ -108,7 +106,7 @@ def build(
         copies = stack.enter_context(Descent(target))
         builder = _Builder(source.kind == "overlay", target, way, at, to, copies, progress)
         metadata = builder.directory_metadata(OwnKind.ENTRY)
-        for path, kind in source.entries(record):
+        for path, kind in source.entries(required):
             builder.add(path, kind)
         builder.finish()
         disk_at.set_metadata(place, metadata)
@@ -281,12 +279,10 @@ class _Builder:
             )
 
 
-def _some_file(source: Path, at: Descent) -> bytes | None:
+def _some_file(at: Descent) -> bytes | None:
     """The name of a regular file, in whose directory `at` is then."""
-    for path, _ in OwnFiles("tree", source):
-        directory, _, name = path.rpartition(b"/")
+    for path, (name, *_) in names_below(at):
         with reading(path):
-            at.enter(directory)
             if stat.S_ISREG(os.stat(name, dir_fd=at.fd, follow_symlinks=False).st_mode):
                 return name
     return None

@@ -26,14 +26,14 @@ _MAX_LINKS = 40
 class Coverage:
     """What a record says of its layer's tree, by path.
 
-    `own` are the layer's own entries, `ancestors` the directories above them
+    `recorded` are the layer's own entries, `ancestors` the directories above them
     and above whiteouts (tars need not list them), `deleted` what is whited
     out, `opaque` the directories that show nothing of the parent's. Raises
     RecordError, and LayerError when the layer's directory cannot be opened.
     """
 
     def __init__(self, record: Path, directory: Path) -> None:
-        self.own: set[bytes] = set()
+        self.recorded: set[bytes] = set()
         self.deleted: set[bytes] = set()
         self.opaque: set[bytes] = set()
         self.ancestors: set[bytes] = set()
@@ -50,9 +50,13 @@ class Coverage:
             elif last.startswith(WHITEOUT):
                 self.deleted.add(posixpath.join(above, last[len(WHITEOUT) :]))
             else:
-                self.own.add(name)
+                self.recorded.add(name)
             self._add_ancestors(above)
         self._follow_links(directory)
+
+    def hides_parent(self, directory: bytes) -> bool:
+        """Whether nothing of what the parent has below `directory` is to be seen."""
+        return directory in self.opaque or directory in self.deleted
 
     def _add_ancestors(self, path: bytes) -> None:
         while path and path not in self.ancestors:
@@ -83,11 +87,11 @@ class Coverage:
             os.close(top)
         if not links:
             return
-        for paths in (self.own, self.deleted, self.opaque):
+        for paths in (self.recorded, self.deleted, self.opaque):
             moved = {_resolved(path, links) for path in paths}
             paths.clear()
             paths.update(moved)
-        for path in self.own | self.deleted:
+        for path in self.recorded | self.deleted:
             self._add_ancestors(path.rpartition(b"/")[0])
 
 

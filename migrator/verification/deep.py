@@ -19,7 +19,7 @@ from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.progress import Progress
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.changes import status_differs
-from migrator.tree.pairs import Node, Pair, PairWalk
+from migrator.tree.pairs import Node, Pair, pairs
 from migrator.tree.times import same_through_tar
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings
@@ -160,39 +160,34 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
     driver = task.driver
     directory = driver.layer_root(task.cache_id)
     coverage = Coverage(driver.data_root / task.record, directory)
-    missing = set(coverage.own)
+    missing = set(coverage.recorded)
     above = driver.layer_root(task.parent) if task.parent is not None else None
     complete = driver.is_complete(task.cache_id)
     comparison = _Comparison(progress)
-    walk = PairWalk(directory, above if b"" not in coverage.opaque else None)
-    for pair in walk:
+    walk = pairs(directory, above if b"" not in coverage.opaque else None, coverage.hides_parent)
+    for path, pair in walk:
         if not complete:
             pair = _without_deletion(pair)
         if pair.new is not None:
-            missing.discard(pair.path)
-        if pair.path in coverage.opaque:
-            walk.hide_old()
-        if pair.path in coverage.own:
-            if pair.path in coverage.deleted:
-                walk.hide_old()
+            missing.discard(path)
+        if path in coverage.recorded:
             continue
-        if pair.path in coverage.deleted:
-            walk.hide_old()
-            if pair.new is not None and complete and pair.path not in coverage.ancestors:
-                yield pair.path, "is there, though the layer's record deletes it"
+        if path in coverage.deleted:
+            if pair.new is not None and complete and path not in coverage.ancestors:
+                yield path, "is there, though the layer's record deletes it"
             continue
         if pair.new is None:
             if pair.old is not None:
-                yield pair.path, "is missing; the parent has it, and the record does not delete it"
+                yield path, "is missing; the parent has it, and the record does not delete it"
         elif pair.old is not None:
             for reason in comparison.of(pair):
-                yield pair.path, reason
+                yield path, reason
         elif not (
-            (pair.new.is_directory and pair.path in coverage.ancestors)
-            or (not complete and _is_whiteout(pair.path, pair.new))
-            or _is_copy_to_docker(task, pair.path, pair.new.status)
+            (pair.new.is_directory and path in coverage.ancestors)
+            or (not complete and _is_whiteout(path, pair.new))
+            or _is_copy_to_docker(task, path, pair.new.status)
         ):
-            yield pair.path, "is neither in the layer's record nor in the parent"
+            yield path, "is neither in the layer's record nor in the parent"
     comparison.finish()
     for path in sorted(missing):
         yield path, "is in the layer's record, but not in its directory"
@@ -296,7 +291,7 @@ class _Comparison:
     def _same(self, first: int, second: int) -> bool:
         while True:
             got = os.readv(first, [self._new])
-            other = _fill(second, self._old[:got]) if got else os.readv(second, [self._old[:1]])
+            other = _read(second, self._old[:got]) if got else os.readv(second, [self._old[:1]])
             if other != got or self._new[:got] != self._old[:got]:
                 return False
             if not got:
@@ -306,7 +301,7 @@ class _Comparison:
                 self.finish()
 
 
-def _fill(fd: int, buffer: memoryview) -> int:
+def _read(fd: int, buffer: memoryview) -> int:
     filled = 0
     while filled < len(buffer) and (got := os.readv(fd, [buffer[filled:]])):
         filled += got

@@ -38,8 +38,8 @@ from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.system.statx import birth_ns
+from migrator.tree.fingerprint import fingerprint
 from migrator.tree.times import same_through_copy
-from migrator.tree.treefingerprint import fingerprint
 from migrator.verification.containers import CONFIG, HOST_CONFIG
 from migrator.verification.findings import Findings
 

@@ -1,0 +1,141 @@
+"""What is a layer's own in one directory of its source, for all storage drivers.
+
+The source is looked at alone, or together with what lies underneath.
+"""
+
+from __future__ import annotations
+
+import os
+from operator import attrgetter
+from typing import NamedTuple, Protocol
+
+from migrator.errors import LayerError
+from migrator.tree.descent import Descent
+from migrator.tree.listing import Item, Lister, OwnKind
+from migrator.tree.sameness import Sameness
+from migrator.tree.xattrs import is_redirected, path_at
+
+
+class RequiredPaths(Protocol):
+    """Paths that a layer must have as its own even if what lies underneath has the same."""
+
+    def names(self, path: bytes) -> bool:
+        """Whether `path`, no directory, is one of them."""
+        ...
+
+    def within(self, directory: bytes) -> bool:
+        """Whether any of them is somewhere below `directory`."""
+        ...
+
+
+class OwnStep(NamedTuple):
+    """What is to be done about a name: listed as `kind` (None: not), and looked into.
+
+    `alone` as in Lister.
+    """
+
+    name: bytes
+    kind: OwnKind | None
+    enter: bool = False
+    in_both: bool = False
+    alone: bool = False
+
+
+class Selection:
+    """Finds what is a layer's own in a directory of its source, for a walk to list.
+
+    `new` stands in that directory. `copied`: the layer began as a copy of what
+    lies underneath, so what it lacks of that it has deleted.
+    """
+
+    def __init__(
+        self,
+        new: Descent,
+        lister: Lister,
+        same: Sameness,
+        required: RequiredPaths | None,
+        copied: bool,
+    ) -> None:
+        self._new = new
+        self._list = lister
+        self._same = same
+        self._required = required
+        self._copied = copied
+
+    def look(self, prefix: bytes, old: Descent | None, step: OwnStep | None) -> list[OwnStep]:
+        """What to do about all names in the directory, and the same one underneath, sorted."""
+        alone = step is not None and step.alone
+        items = self._list(self._new, alone)
+        if old is not None:
+            steps = self._compared(prefix, items, old)
+        else:
+            steps = [step for item in items if (step := self._taken(prefix, item, alone))]
+        steps.sort(key=attrgetter("name"))
+        return steps
+
+    def _taken(self, prefix: bytes, item: Item, alone: bool) -> OwnStep | None:
+        """What to do about something that is only in the layer."""
+        name, kind = os.fsencode(item.name), item.kind
+        if kind is None:
+            if not self._is_required(prefix + name, item.is_directory):
+                return None
+            kind = OwnKind.ENTRY
+        alone = alone or kind is OwnKind.OPAQUE
+        return OwnStep(name, kind, item.is_directory, alone=alone)
+
+    def _compared(self, prefix: bytes, items: list[Item], old: Descent) -> list[OwnStep]:
+        steps: list[OwnStep | None] = []
+        one_device = os.fstat(self._new.fd).st_dev == os.fstat(old.fd).st_dev
+        has_required = self._is_required(prefix[:-1], True)
+        before = {item.name: item for item in self._list(old, False)}
+        for item in items:
+            old_item = before.pop(item.name, None)
+            if old_item is None:
+                steps.append(self._taken(prefix, item, False))
+            elif not one_device or item.inode != old_item.inode:
+                steps.append(self._changed(prefix, item, old_item, old))
+            elif has_required and self._is_required(prefix + os.fsencode(item.name), False):
+                steps.append(OwnStep(os.fsencode(item.name), OwnKind.ENTRY))
+        for old_item in before.values() if self._copied else ():
+            name = os.fsencode(old_item.name)
+            if old_item.kind is OwnKind.WHITEOUT:
+                raise _hidden(prefix + name)
+            steps.append(OwnStep(name, OwnKind.WHITEOUT))
+        return [step for step in steps if step is not None]
+
+    def _changed(self, prefix: bytes, new: Item, old: Item, old_at: Descent) -> OwnStep | None:
+        """What to do about a name that both have, as two files."""
+        name, kind = os.fsencode(new.name), new.kind
+        if kind is OwnKind.WHITEOUT:
+            return None if old.kind is kind else OwnStep(name, kind)
+        if not new.is_directory:
+            if (
+                old.kind is not OwnKind.WHITEOUT
+                and self._same(name, self._new.fd, old_at.fd)
+                and not self._is_required(prefix + name, False)
+            ):
+                return None
+            return OwnStep(name, kind)
+        if not old.is_directory or self._hides(name, kind, old.kind):
+            return OwnStep(name, kind, enter=True, alone=kind is OwnKind.OPAQUE)
+        if old.kind is not kind and self._copied:
+            raise _hidden(prefix + name)
+        # Opaque in both: what is underneath is hidden already, and this joins that.
+        unchanged = self._same(name, self._new.fd, old_at.fd)
+        return OwnStep(name, None if unchanged else OwnKind.ENTRY, enter=True, in_both=True)
+
+    def _hides(self, name: bytes, kind: OwnKind | None, old_kind: OwnKind | None) -> bool:
+        """Whether nothing of the same directory underneath shows through this one."""
+        if kind is OwnKind.OPAQUE and old_kind is not kind:
+            return True
+        return is_redirected(path_at(self._new.fd, name))
+
+    def _is_required(self, path: bytes, is_directory: bool) -> bool:
+        if self._required is None:
+            return False
+        return self._required.within(path) if is_directory else self._required.names(path)
+
+
+def _hidden(path: bytes) -> LayerError:
+    """What to raise when a layer brings back what only a layer far below has."""
+    return LayerError("is hidden by the layer underneath, yet shown", subject=os.fsdecode(path))
