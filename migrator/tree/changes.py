@@ -12,7 +12,7 @@ import os
 import stat
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 from migrator.tree.capability import capability_of
 from migrator.tree.descent import Descent, unreadable
 from migrator.tree.times import same_through_tar
-from migrator.tree.walk import Walk, names_below
+from migrator.tree.walk import Step, Walk, names_below
 
 WHITEOUT = b".wh."
 AUFS_META = b".wh..wh."
@@ -128,16 +128,12 @@ def compare(new: Path, old: Path) -> ChangeList:
 
 def _added(root: Path, wanted_at_top: Callable[[bytes], bool] | None = None) -> Iterator[Change]:
     with Descent(root) as at:
-        for path, _ in names_below(at, wanted_at_top):
+        for path, _, _ in names_below(at, wanted_at_top):
             yield Change(path, ChangeKind.ADDED)
 
 
-class _Directory(NamedTuple):
-    """A directory that is to be looked into, in both trees or only in the new one."""
-
-    name: bytes
-    in_both: bool
-    enter: bool = True
+_Directories = list[Step[None]]
+"""Those that are still to be looked into, in both trees or only in the new one."""
 
 
 class _Comparison:
@@ -155,38 +151,39 @@ class _Comparison:
         # Directories that are in the list already.
         self._listed: set[bytes] = {b""}
 
-    def look(
-        self, prefix: bytes, old: Descent | None, _: _Directory | None
-    ) -> Iterable[_Directory]:
+    def look(self, prefix: bytes, old: Descent | None, _: None) -> _Directories:
         """Record what differs in a directory; returns the directories in it still to look into."""
         return self._all_new(prefix) if old is None else self._compared(prefix)
 
-    def _all_new(self, prefix: bytes) -> list[_Directory]:
+    def _all_new(self, prefix: bytes) -> _Directories:
         with os.scandir(self._new.fd) as entries:
-            return [step for entry in entries if (step := self._add(prefix, entry))]
+            return [
+                (name, None, True, False) for entry in entries if (name := self._add(prefix, entry))
+            ]
 
-    def _compared(self, prefix: bytes) -> list[_Directory]:
+    def _compared(self, prefix: bytes) -> _Directories:
         before = len(self.lines)
         same_device = os.fstat(self._new.fd).st_dev == os.fstat(self._old.fd).st_dev
         old_inodes = self._old_inodes()
-        steps = []
+        found: _Directories = []
         with os.scandir(self._new.fd) as entries:
             for entry in entries:
                 old_inode = old_inodes.pop(entry.name, None)
                 if old_inode is None:
-                    step = self._add(prefix, entry)
-                elif same_device and old_inode == entry.inode():
-                    continue
-                else:
-                    step = self._compare_entry(prefix, os.fsencode(entry.name))
-                if step is not None:
-                    steps.append(step)
+                    if name := self._add(prefix, entry):
+                        found.append((name, None, True, False))
+                elif not (same_device and old_inode == entry.inode()):
+                    name = os.fsencode(entry.name)
+                    is_directory, in_both = self._compare_entry(prefix, name)
+                    if is_directory:
+                        found.append((name, None, True, in_both))
         self._delete(prefix, old_inodes)
         if len(self.lines) > before:
             self._list_directory(prefix[:-1])
-        return steps
+        return found
 
-    def _compare_entry(self, prefix: bytes, name: bytes) -> _Directory | None:
+    def _compare_entry(self, prefix: bytes, name: bytes) -> tuple[bool, bool]:
+        """Record how a name differs that is in both; returns in which trees it is a directory."""
         path = prefix + name
         new_fd, old_fd = self._new.fd, self._old.fd
         try:
@@ -203,21 +200,22 @@ class _Comparison:
         if stat.S_ISDIR(new.st_mode):
             if changed:
                 self._listed.add(path)
-            return _Directory(name, was_directory)
+            return True, was_directory
         if was_directory and _has_directory_bit(new.st_mode):
             self._old.down(name)
             self._delete(path + b"/", self._old_inodes())
             self._old.up()
-        return None
+        return False, was_directory
 
     def _old_inodes(self) -> dict[str, int]:
         with os.scandir(self._old.fd) as entries:
             return {entry.name: entry.inode() for entry in entries}
 
-    def _add(self, prefix: bytes, entry: os.DirEntry[str]) -> _Directory | None:
+    def _add(self, prefix: bytes, entry: os.DirEntry[str]) -> bytes:
+        """Record what is only in the new tree; returns its name if it is a directory."""
         name = os.fsencode(entry.name)
         self.lines.append(prefix + name + _TAGS[ChangeKind.ADDED])
-        return _Directory(name, False) if entry.is_dir(follow_symlinks=False) else None
+        return name if entry.is_dir(follow_symlinks=False) else b""
 
     def _delete(self, prefix: bytes, names: dict[str, int]) -> None:
         tag = _TAGS[ChangeKind.DELETED]

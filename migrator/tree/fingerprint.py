@@ -30,8 +30,8 @@ def fingerprint(path: Path) -> str:
         is_directory = stat.S_ISDIR(os.stat(path.name, dir_fd=at.fd, follow_symlinks=False).st_mode)
     if is_directory:
         with Descent(path) as at:
-            for below, entry in names_below(at):
-                lines.append(_described(below, at, entry.name))
+            for below, name, _ in names_below(at):
+                lines.append(_described(below, at, name))
                 if len(lines) == _BATCH:
                     hasher.update(b"".join(lines))
                     lines.clear()

@@ -281,7 +281,7 @@ class _Builder:
 
 def _some_file(at: Descent) -> bytes | None:
     """The name of a regular file, in whose directory `at` is then."""
-    for path, (name, *_) in names_below(at):
+    for path, name, _ in names_below(at):
         with reading(path):
             if stat.S_ISREG(os.stat(name, dir_fd=at.fd, follow_symlinks=False).st_mode):
                 return name

@@ -9,7 +9,7 @@ driver shows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from migrator.tree.descent import Descent
 from migrator.tree.listing import OwnKind, branch_lister, list_tree, list_upper
 from migrator.tree.sameness import Sameness
-from migrator.tree.selection import OwnStep, RequiredPaths, Selection
+from migrator.tree.selection import RequiredPaths, Selection
 from migrator.tree.walk import Walk
 
 __all__ = ["OwnFile", "OwnFiles", "OwnKind", "RequiredPaths"]
@@ -63,30 +63,31 @@ class OwnFiles:
         are. What is `required` is, too, even when the layer underneath has the
         same. Raises LayerError naming what cannot be read.
         """
-        lister = {"aufs": branch_lister(self.branches), "overlay": list_upper}.get(
-            self.kind, list_tree
-        )
-        same = Sameness(self.directory_times, self.nanoseconds)
         with contextlib.ExitStack() as stack:
-            new = stack.enter_context(Descent(self.root))
-            old = stack.enter_context(Descent(self.below)) if self.below is not None else None
-            selection = Selection(new, lister, same, required, copied=self.kind != "aufs")
-            yield from _with_directories(Walk(new, old, selection.look))
+            # Directories that are not listed unless something in them is.
+            unlisted: list[bytes] = []
+            for path, _, kind in self._walk(stack, required):
+                while unlisted and not path.startswith(unlisted[-1] + b"/"):
+                    unlisted.pop()
+                if kind is None:
+                    unlisted.append(path)
+                    continue
+                for directory in unlisted:
+                    yield OwnFile(directory, OwnKind.ENTRY)
+                unlisted.clear()
+                yield OwnFile(path, kind)
 
     def __iter__(self) -> Iterator[OwnFile]:
         return self.entries()
 
-
-def _with_directories(steps: Iterable[tuple[bytes, OwnStep]]) -> Iterator[OwnFile]:
-    """What is to be listed, and before it the directories above it that else were not."""
-    unlisted: list[bytes] = []
-    for path, step in steps:
-        while unlisted and not path.startswith(unlisted[-1] + b"/"):
-            unlisted.pop()
-        if step.kind is None:
-            unlisted.append(path)
-            continue
-        for directory in unlisted:
-            yield OwnFile(directory, OwnKind.ENTRY)
-        unlisted.clear()
-        yield OwnFile(path, step.kind)
+    def _walk(
+        self, stack: contextlib.ExitStack, required: RequiredPaths | None
+    ) -> Walk[OwnKind | None]:
+        new = stack.enter_context(Descent(self.root))
+        old = stack.enter_context(Descent(self.below)) if self.below is not None else None
+        lister = {"aufs": branch_lister(self.branches), "overlay": list_upper}.get(
+            self.kind, list_tree
+        )
+        same = Sameness(self.directory_times, self.nanoseconds)
+        selection = Selection(new, lister, same, required, copied=self.kind != "aufs")
+        return Walk(new, old, selection.look)

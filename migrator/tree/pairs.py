@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.tree.descent import Descent
-from migrator.tree.walk import Walk
+from migrator.tree.walk import Step, Walk
 
 
 class Node(NamedTuple):
@@ -26,17 +26,10 @@ class Node(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """What two trees have of one name; None where a tree has nothing."""
+    """What two trees have at one path; None where a tree has nothing."""
 
-    name: bytes
     new: Node | None
     old: Node | None
-    in_both: bool
-
-    @property
-    def enter(self) -> bool:
-        """What is only in the old tree is not entered."""
-        return self.new is not None and self.new.is_directory
 
 
 def pairs(
@@ -44,25 +37,27 @@ def pairs(
 ) -> Iterator[tuple[bytes, Pair]]:
     """The union of two trees by path, sorted, parents first.
 
-    Descriptors in a pair are open until the next one is asked for. Below a path
-    that `hides_old`, `new` is looked at alone. Raises LayerError when a
+    Descriptors in a pair are open until the next one is asked for. A directory
+    in `new` is entered, together with that of the same path in `old` unless the
+    path `hides_old`; what is only in `old` is not. Raises LayerError when a
     directory cannot be read.
     """
     with contextlib.ExitStack() as stack:
         new_at = stack.enter_context(Descent(new))
         old_at = stack.enter_context(Descent(old)) if old is not None else None
 
-        def look(prefix: bytes, old: Descent | None, _: Pair | None) -> Iterator[Pair]:
+        def look(prefix: bytes, old: Descent | None, _: Pair | None) -> Iterator[Step[Pair]]:
             names = set(os.listdir(new_at.fd))
             if old is not None:
                 names.update(os.listdir(old.fd))
             for name in sorted(map(os.fsencode, names)):
-                before = _node(old, name)
-                in_both = before is not None and before.is_directory
-                in_both = in_both and not hides_old(prefix + name)
-                yield Pair(name, _node(new_at, name), before, in_both)
+                pair = Pair(_node(new_at, name), _node(old, name))
+                enter = pair.new is not None and pair.new.is_directory
+                in_both = enter and pair.old is not None and pair.old.is_directory
+                yield name, pair, enter, in_both and not hides_old(prefix + name)
 
-        yield from Walk(new_at, old_at, look)
+        for path, _, pair in Walk(new_at, old_at, look):
+            yield path, pair
 
 
 def _node(directory: Descent | None, name: bytes) -> Node | None:

@@ -8,116 +8,97 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from migrator.tree.descent import Descent, unreadable
 
+T = TypeVar("T")
 
-class Step(Protocol):
-    """A name in a directory; whether the walk goes in there, and if so, in both trees."""
+Step = tuple[bytes, T, bool, bool]
+"""A name in a directory, what it is to whoever walks, whether the walk goes in, and in both trees.
 
-    @property
-    def name(self) -> bytes: ...
+A plain tuple, because trees have millions of files.
+"""
 
-    @property
-    def enter(self) -> bool: ...
-
-    @property
-    def in_both(self) -> bool: ...
-
-
-S = TypeVar("S", bound=Step)
-
-Look = Callable[[bytes, Descent | None, S | None], Iterable[S]]
+Look = Callable[[bytes, Descent | None, T | None], Iterable[Step[T]]]
 """What there is in the directory that the walk has entered, in the order of the walk.
 
 It gets what to put before the names, the same directory of the old tree unless
-the walk is in the new one alone, and the step that led here (None at the roots).
-Raises OSError, LayerError.
+the walk is in the new one alone, and what the directory is (None for the
+roots). Raises OSError, LayerError.
 """
 
 
-class Walk(Generic[S]):
-    """All steps, each with its path; a directory comes before what is in it. Iterating walks once.
+class Walk(Generic[T]):
+    """All steps as path, name and what it is; a directory comes before what is in it.
 
     `new` and `old` stand at the roots. When a step comes out, they stand in the
-    directory that it is of, as far as that is looked at in both. Raises
-    LayerError naming what cannot be read.
+    directory that it is of, as far as that is looked at in both. Iterating
+    walks once. Raises LayerError naming what cannot be read.
     """
 
-    def __init__(self, new: Descent, old: Descent | None, look: Look[S]) -> None:
+    def __init__(self, new: Descent, old: Descent | None, look: Look[T]) -> None:
         self._new = new
         self._old = old
         self._look = look
         # What an error is about.
         self._path = b""
 
-    def __iter__(self) -> Iterator[tuple[bytes, S]]:
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, T]]:
         try:
-            yield from self._steps()
+            prefix, old = b"", self._old
+            steps = iter(self._look(prefix, old, None))
+            above = []
+            while True:
+                for name, what, enter, in_both in steps:
+                    path = prefix + name
+                    yield path, name, what
+                    if enter:
+                        above.append((prefix, old, steps))
+                        old = old if in_both else None
+                        self._down(path, name, old)
+                        prefix = path + b"/"
+                        steps = iter(self._look(prefix, old, what))
+                        break
+                else:
+                    if not above:
+                        return
+                    left, (prefix, old, steps) = old, above.pop()
+                    self._up(prefix[:-1], left)
         except OSError as error:
             raise unreadable(self._path, error) from None
 
-    def _steps(self) -> Iterator[tuple[bytes, S]]:
-        prefix, old = b"", self._old
-        steps = iter(self._look(prefix, old, None))
-        above = []
-        while True:
-            for step in steps:
-                yield prefix + step.name, step
-                if step.enter:
-                    above.append((prefix, old, steps))
-                    old = old if step.in_both else None
-                    prefix = self._down(prefix + step.name, step.name, old)
-                    steps = iter(self._look(prefix, old, step))
-                    break
-            else:
-                if not above:
-                    return
-                left, (prefix, old, steps) = old, above.pop()
-                self._up(prefix, left)
-
-    def _down(self, path: bytes, name: bytes, old: Descent | None) -> bytes:
-        """Enter the directory `path`; returns what to put before the names there."""
+    def _down(self, path: bytes, name: bytes, old: Descent | None) -> None:
         self._path = path
         self._new.down(name)
         if old is not None:
             old.down(name)
-        return path + b"/"
 
-    def _up(self, prefix: bytes, old: Descent | None) -> None:
-        self._path = prefix[:-1]
+    def _up(self, path: bytes, old: Descent | None) -> None:
+        self._path = path
         self._new.up()
         if old is not None:
             old.up()
 
 
-class Name(NamedTuple):
-    """Something in a tree; directories are entered."""
-
-    name: bytes
-    enter: bool
-    in_both: bool = False
-
-
 def names_below(
     at: Descent, wanted_at_top: Callable[[bytes], bool] | None = None
-) -> Iterator[tuple[bytes, Name]]:
-    """All that is in one tree, sorted in each directory, by path; `at` stands at its root.
+) -> Iterator[tuple[bytes, bytes, bool]]:
+    """All that is in one tree: path, name, and whether it is a directory; those are sorted.
 
-    Of what is in the root itself, only what is `wanted_at_top`. Raises LayerError.
+    `at` stands at the root, and then where the name is. Of what is in the root
+    itself, only what is `wanted_at_top`. Raises LayerError.
     """
 
-    def look(prefix: bytes, old: Descent | None, step: Name | None) -> list[Name]:
+    def look(prefix: bytes, old: Descent | None, what: bool | None) -> list[Step[bool]]:
+        steps = []
         with os.scandir(at.fd) as entries:
-            names = [
-                Name(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
-                for entry in entries
-            ]
-        if wanted_at_top is not None and step is None:
-            names = [each for each in names if wanted_at_top(each.name)]
-        names.sort(key=attrgetter("name"))
-        return names
+            for entry in entries:
+                is_directory = entry.is_dir(follow_symlinks=False)
+                steps.append((os.fsencode(entry.name), is_directory, is_directory, False))
+        if wanted_at_top is not None and not prefix:
+            steps = [step for step in steps if wanted_at_top(step[0])]
+        steps.sort()
+        return steps
 
     return iter(Walk(at, None, look))

@@ -111,9 +111,9 @@ def _directory_size(directory: Path) -> int:
     """Docker's pkg/directory.Size: all that are no directories, each inode once."""
     sizes: dict[int, int] = {}
     with Descent(directory) as at:
-        for path, entry in names_below(at):
-            if not entry.enter:
+        for path, name, is_directory in names_below(at):
+            if not is_directory:
                 with reading(path):
-                    status = os.stat(entry.name, dir_fd=at.fd, follow_symlinks=False)
+                    status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
                 sizes[status.st_ino] = status.st_size
     return sum(sizes.values())
