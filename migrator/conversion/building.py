@@ -21,6 +21,7 @@ from migrator.tree.confined import LayerDirectory
 from migrator.tree.fingerprint import fingerprint
 from migrator.tree.overlaydir import Built, Way, build
 from migrator.tree.ownfiles import OwnFiles
+from migrator.tree.removal import remove_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
         return TreeResult(task.known, None, time.perf_counter() - begun)
     failure: LayerError | None = None
     for origin in task.origins:
-        disk.remove_layers(task.target)
+        remove_layers(task.target)
         attempt = Attempt(progress)
         try:
             built = _build(task, origin, attempt)
@@ -120,7 +121,7 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
             attempt.take_back()
             continue
         return TreeResult(fingerprint(task.target), built, time.perf_counter() - begun)
-    disk.remove_layers(task.target)
+    remove_layers(task.target)
     assert failure is not None
     raise failure
 
