@@ -19,7 +19,7 @@ from migrator.system.files import is_directory
 from migrator.system.workers import Attempt
 from migrator.tree.confined import LayerDirectory
 from migrator.tree.fingerprint import fingerprint
-from migrator.tree.overlaydir import Built, Way, build
+from migrator.tree.overlaydir import Built, Transfer, build
 from migrator.tree.ownfiles import OwnFiles
 from migrator.tree.removal import remove_layers
 
@@ -44,7 +44,7 @@ class TreeTask:
     """A layer's directory to build at `target`, from the first of `origins` that can be read.
 
     `link` and `lower` are what its files of these names say. A container's
-    layer is `writable`, others get the file `committed`. `way` is how files
+    layer is `writable`, others get the file `committed`. `transfer` is how files
     come there; `size` estimates their bytes, `entries` their number. `owner` is
     the user and group that the directory is for. `known` is the fingerprint of
     the directory that an earlier run has built there.
@@ -56,7 +56,7 @@ class TreeTask:
     link: str
     lower: str
     writable: bool
-    way: Way
+    transfer: Transfer
     size: int
     entries: int
     owner: tuple[int, int]
@@ -79,7 +79,7 @@ class TreeTask:
             (each.layer, each.parent, each.content, _identity(self.driver, each.layer))
             for each in self.origins
         ]
-        things = (self.driver.name, origins, self.link, self.lower, self.way.value, self.owner)
+        things = (self.driver.name, origins, self.link, self.lower, self.transfer.value, self.owner)
         return blake3(repr(things).encode()).hexdigest()
 
 
@@ -134,7 +134,9 @@ def _build(task: TreeTask, origin: Origin, progress: Callable[[int], None]) -> B
         target.mkdir(0o710)
         os.chown(target, *task.owner)
         files = files_of(origin.layer, origin.parent)
-        built = build(files, target / "diff", task.way, _required(files, origin.record), progress)
+        built = build(
+            files, target / "diff", task.transfer, _required(files, origin.record), progress
+        )
         _write(target / "link", task.link)
         if task.lower:
             _write(target / "lower", task.lower)

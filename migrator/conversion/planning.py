@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from migrator import drivers
 from migrator.conversion.names import Names
-from migrator.conversion.space import expected_need, expected_way
+from migrator.conversion.space import expected_need, expected_transfer
 from migrator.conversion.stored import Store, images_in, read_store, to_build
 from migrator.drivers import Driver
 from migrator.errors import DataRootError, DriverError, FormatError, Problem, UsageError
@@ -22,7 +22,7 @@ from migrator.state.directory import Phase, StateDirectory
 from migrator.store import overlay2
 from migrator.store.references import read_names
 from migrator.system.rootfiles import RootFiles
-from migrator.tree.overlaydir import Way
+from migrator.tree.overlaydir import Transfer
 from migrator.verification.findings import Findings
 from migrator.verification.layers import read_layers
 
@@ -38,7 +38,7 @@ class ConversionPlan:
     `driver`. There may be one of them or both; `nothing_to_do` says why neither
     has anything that `target` lacks. The layers `to_build` from `driver` for
     `target` are v1 IDs, or chainIDs of a content-addressed store, with their
-    sizes; their content has `size` bytes and comes there by `way`, for which
+    sizes; their content has `size` bytes and comes there by `transfer`, for which
     they `need` about that. `containers` come on top of it, whose layers are
     copied. `state` is where a run keeps what it does.
     """
@@ -56,7 +56,7 @@ class ConversionPlan:
     size: int = 0
     tags: int = 0
     containers: int = 0
-    way: Way = Way.COPY
+    transfer: Transfer = Transfer.COPY
     need: Need = NOTHING
 
     @property
@@ -175,7 +175,7 @@ def _plan(
         tags=len(legacy.references if legacy else ()) + len(names),
         containers=len(legacy.containers if legacy else ())
         + len(to_come.containers if to_come else ()),
-        way=_way(driver, layers),
+        transfer=_expected_transfer(driver, layers),
         need=expected_need(driver, layers, root.path),
     )
 
@@ -188,8 +188,8 @@ def _names_to_come(root: LegacyRoot, store: Store, target: str) -> Iterator[str]
     yield from (each.key for each in store.references if each.key not in known)
 
 
-def _way(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Way:
-    return expected_way(driver, layers[0][0], driver.data_root) if layers else Way.COPY
+def _expected_transfer(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Transfer:
+    return expected_transfer(driver, layers[0][0], driver.data_root) if layers else Transfer.COPY
 
 
 def _source(root: LegacyRoot, found: Sequence[str], chosen: str, target: str) -> str:

@@ -165,7 +165,7 @@ class ConversionPreview:
             "images": plan.images,
             "layers_to_build": plan.layers,
             "bytes_to_build": plan.size,
-            "way": str(plan.way.value),
+            "way": str(plan.transfer.value),
             "bytes_needed": plan.need.size,
             "files_needed": plan.need.files,
             "tags": plan.tags,
@@ -190,7 +190,7 @@ class ConversionPreview:
             copied = count(plan.containers, "container is", "containers are")
             yield (
                 f"  to build    {count(plan.layers, 'layer')} with {quantity(plan.size)}"
-                f" by {plan.way.value}; {copied} copied"
+                f" by {plan.transfer.value}; {copied} copied"
             )
             yield (
                 f"  space       about {quantity(plan.need.size)} in"

@@ -31,7 +31,7 @@ _STEP = 4 << 20
 _STEP_FILES = 256
 
 
-class Way(enum.Enum):
+class Transfer(enum.Enum):
     """How a file comes into the target; where one does not work, the next is taken."""
 
     LINK = "hard link"
@@ -55,8 +55,8 @@ class Built:
     copied: int = 0
 
 
-def choose_way(source: Path, target: Path, links: bool = True) -> Way:
-    """The cheapest way from below the directory `source` into the directory `target`.
+def choose_transfer(source: Path, target: Path, links: bool = True) -> Transfer:
+    """The cheapest transfer from below the directory `source` into the directory `target`.
 
     Tried with one file of `source`; COPY if there is none. Without `links`,
     for files that are going to be written to, it is REFLINK or COPY. Raises
@@ -67,24 +67,24 @@ def choose_way(source: Path, target: Path, links: bool = True) -> Way:
         to = stack.enter_context(Descent(target))
         name = _some_file(at)
         if name is None:
-            return Way.COPY
+            return Transfer.COPY
         trial = Place(to.fd, b".way", target / ".way")
         disk.remove_file(trial.path)
         stack.callback(disk.remove_file, trial.path)
         if links and disk_at.link(at.fd, name, trial):
-            return Way.LINK
+            return Transfer.LINK
         with reading(name):
             fd = open_file(name, at.fd)
         stack.callback(os.close, fd)
         copy = disk_at.create(trial)
         stack.callback(os.close, copy)
-        return Way.REFLINK if disk_at.reflink(fd, copy, trial.path) else Way.COPY
+        return Transfer.REFLINK if disk_at.reflink(fd, copy, trial.path) else Transfer.COPY
 
 
 def build(
     source: OwnFiles,
     target: Path,
-    way: Way,
+    transfer: Transfer,
     required: RequiredPaths | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Built:
@@ -104,7 +104,7 @@ def build(
         disk_at.make_directory(place)
         to = stack.enter_context(Descent(target))
         copies = stack.enter_context(Descent(target))
-        builder = _Builder(source.kind == "overlay", target, way, at, to, copies, progress)
+        builder = _Builder(source.kind == "overlay", target, transfer, at, to, copies, progress)
         metadata = builder.directory_metadata(OwnKind.ENTRY)
         for path, kind in source.entries(required):
             builder.add(path, kind)
@@ -124,7 +124,7 @@ class _Builder:
         self,
         is_upper: bool,
         target: Path,
-        way: Way,
+        transfer: Transfer,
         at: Descent,
         to: Descent,
         copies: Descent,
@@ -133,7 +133,7 @@ class _Builder:
         self.built = Built()
         self._refused = frozenset[str]() if is_upper else OVERLAY_MEANINGS
         self._target = target
-        self._way = way
+        self._transfer = transfer
         self._at = at
         self._to = to
         self._copies = copies
@@ -202,7 +202,7 @@ class _Builder:
             raise LayerError(
                 "is a device 0/0, a deletion in overlay2", subject=os.fsdecode(self._path)
             )
-        if self._way is Way.LINK and self._link(place):
+        if self._transfer is Transfer.LINK and self._link(place):
             self.built.linked += size
         elif not self._link_copy(place, status):
             if stat.S_ISREG(status.st_mode):
@@ -241,7 +241,7 @@ class _Builder:
             xattrs = self._xattrs(fd)
             copy = disk_at.create(place)
             try:
-                if self._way is not Way.COPY and disk_at.reflink(fd, copy, place.path):
+                if self._transfer is not Transfer.COPY and disk_at.reflink(fd, copy, place.path):
                     self.built.reflinked += status.st_size
                 else:
                     content = pieces(self._path, fd, status)

@@ -37,7 +37,7 @@ from migrator.state.traces import (
 from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
-from migrator.system.statx import birth_ns
+from migrator.system.statx import creation_time_ns
 from migrator.tree.fingerprint import fingerprint
 from migrator.tree.times import same_through_copy
 from migrator.verification.containers import CONFIG, HOST_CONFIG
@@ -167,8 +167,8 @@ class _Judge:
         if entry.path == IMAGES or not same_file or self.copied:
             return None
         # A number can come back: Docker's next file may have the inode of its last one.
-        born = birth_ns(self.files.root / entry.path)
-        if born is not None and born > entry.mtime_ns:
+        created = creation_time_ns(self.files.root / entry.path)
+        if created is not None and created > entry.mtime_ns:
             return None
         return "has changed in place, which Docker does not do"
 
