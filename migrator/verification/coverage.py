@@ -10,11 +10,8 @@ from pathlib import Path
 
 from migrator.errors import LayerError
 from migrator.layer.tarsplit import Record
+from migrator.tree.changes import AUFS_META, AUFS_OPAQUE, WHITEOUT
 from migrator.tree.resolve import below
-
-WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
-_META = b".wh..wh."
 
 # An entry of tars that git writes; it stands for no file.
 _NO_FILE = frozenset((b"", b"pax_global_header"))
@@ -42,9 +39,11 @@ class Coverage:
             if name in _NO_FILE:
                 continue
             above, _, last = name.rpartition(b"/")
-            if last == _OPAQUE:
+            if last == AUFS_OPAQUE:
                 self.opaque.add(above)
-            elif last.startswith(_META) or b"/" + _META in name or name.startswith(_META):
+            elif (
+                last.startswith(AUFS_META) or b"/" + AUFS_META in name or name.startswith(AUFS_META)
+            ):
                 # aufs's own bookkeeping is in old images, and is never unpacked.
                 continue
             elif last.startswith(WHITEOUT):

@@ -18,10 +18,10 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.progress import Progress
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
-from migrator.tree.changes import status_differs
+from migrator.tree.changes import WHITEOUT, status_differs
 from migrator.tree.pairs import Node, Pair, pairs
 from migrator.tree.times import same_through_tar
-from migrator.verification.coverage import WHITEOUT, Coverage
+from migrator.verification.coverage import Coverage
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.headers import header_differences
 from migrator.verification.layers import StoredLayer
