@@ -21,7 +21,7 @@ from migrator.system.files import refuse_closed
 from migrator.system.host import default_workers
 from migrator.system.rootfiles import RootFiles
 from migrator.text import shown
-from migrator.verification.containers import Surroundings, check_containers
+from migrator.verification.containers import Expectations, check_containers
 from migrator.verification.contents import check_contents
 from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
@@ -81,7 +81,7 @@ def verify(
         copies = []
         if driver == overlay2.NAME:
             copies = check_stacks(files, layers, mounts, findings)
-        around = Surroundings(
+        expected = Expectations(
             driver=driver,
             drivers={made.manifest.driver for made in manifests},
             store=images,
@@ -91,7 +91,7 @@ def verify(
             untouched=published.untouched,
             elsewhere=images_elsewhere(files, driver),
         )
-        containers = check_containers(files, around, findings)
+        containers = check_containers(files, expected, findings)
         for path, reason in files.unreadable.items():
             findings.add(Subject.ROOT, path, path, reason)
         _refuse_denied(files)

@@ -20,7 +20,7 @@ from pathlib import Path
 from migrator.errors import FormatError, LayerError, Subject
 from migrator.layer.identity import SHA256
 from migrator.state.history import (
-    Made,
+    Migration,
     Original,
     held_files,
     held_trees,
@@ -75,7 +75,9 @@ class Published:
     in_use: bool
 
 
-def compare(files: RootFiles, driver: str, made: Sequence[Made], findings: Findings) -> Published:
+def compare(
+    files: RootFiles, driver: str, made: Sequence[Migration], findings: Findings
+) -> Published:
     """Compare all that was published for `driver` with the manifests; the faults become findings.
 
     `made` are all migrations of the data root, the last one first.
