@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from migrator.conversion.building import Origin
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
-from migrator.conversion.stored import Store
+from migrator.conversion.stored import Transferable
 from migrator.conversion.trees import Converted
 from migrator.errors import FormatError, LayerError
 from migrator.layer.identity import chain_id
@@ -26,7 +26,7 @@ class LegacyLayers:
 
 
 def legacy_layers(
-    plan: Plan, hashed: Hashed, stage: Stage, names: Names, stored: Store | None
+    plan: Plan, hashed: Hashed, stage: Stage, names: Names, stored: Transferable | None
 ) -> LegacyLayers:
     """All layers that were hashed, as far as the new store has not got them; containers, too.
 
@@ -64,7 +64,9 @@ def legacy_layers(
     return LegacyLayers(Layers(driver, tuple(images), tuple(containers)), chains)
 
 
-def _chains(plan: Plan, hashed: Hashed, stage: Stage, stored: Store | None) -> dict[str, str]:
+def _chains(
+    plan: Plan, hashed: Hashed, stage: Stage, stored: Transferable | None
+) -> dict[str, str]:
     """The chainIDs of all images whose layers are known, by v1 ID."""
     chains: dict[str, str] = {}
     for image in plan.images:

@@ -16,7 +16,7 @@ import orjson
 from migrator import gojson
 from migrator.drivers import Driver
 from migrator.errors import FormatError, LayerError, Problem, Subject
-from migrator.layer.identity import chain_of, hex_part, is_sha256
+from migrator.layer.identity import chain_of, is_sha256
 from migrator.layer.task import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
@@ -27,6 +27,7 @@ from migrator.store import containerconfig, imageconfig
 from migrator.store.distribution import Distribution
 from migrator.store.imagedb import ImageDB
 from migrator.store.layerdb import LayerDB
+from migrator.store.layout import Layout
 from migrator.store.markers import stage_markers
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
@@ -214,7 +215,7 @@ def _image(
 
 def existing_image(plan: Plan, staging: Stage, image_id: str) -> MigratedImage:
     """An image that an earlier migration made, read back from its config. Raises FormatError."""
-    path = f"image/{plan.target}/imagedb/content/sha256/{hex_part(image_id)}"
+    path = Layout(plan.target).config(image_id)
     config = staging.current(path) or b""
     try:
         diff_ids = tuple(orjson.loads(gojson.members(config)["rootfs"])["diff_ids"])
@@ -260,7 +261,7 @@ def _containers(
             reason = f"its image {container.v1_id} could not be migrated"
             result.problems.append(Problem(Subject.CONTAINER, container.shown, reason))
             continue
-        path = f"containers/{container.id}/config.v2.json"
+        path = f"containers/{container.id}/{containerconfig.CONFIG}"
         if not staging.present(path):
             try:
                 config = containerconfig.rewrite(container.config, image.image_id, driver)
@@ -305,4 +306,4 @@ def _links(
             result.problems.append(Problem(Subject.LINK, container.shown, str(error)))
             continue
         if hostconfig is not None:
-            staging.replace(f"containers/{container.id}/hostconfig.json", hostconfig)
+            staging.replace(f"containers/{container.id}/{containerconfig.HOST_CONFIG}", hostconfig)
