@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from migrator.conversion.building import Origin
@@ -71,15 +72,12 @@ def _chains(
     chains: dict[str, str] = {}
     for image in plan.images:
         if (image_id := plan.migrated.get(image.v1_id)) is not None:
-            if stored is not None and image_id in stored.images:
-                chain = stored.images[image_id].chain
-                assert chain is not None
+            chain = stored.images[image_id].chain if stored and image_id in stored.images else None
+            with contextlib.suppress(FormatError):
+                known = None if chain else existing_image(plan, stage, image.v1_id)
+                chain = known.stack.chain if known else chain
+            if chain is not None:
                 chains[image.v1_id] = chain
-                continue
-            try:
-                chains[image.v1_id] = existing_image(plan, stage, image_id).chain
-            except FormatError:
-                continue
         elif image.v1_id in hashed.layers and (image.parent is None or image.parent in chains):
             parent = None if image.parent is None else chains[image.parent]
             chains[image.v1_id] = chain_id(parent, hashed.layers[image.v1_id].digest.diff_id)

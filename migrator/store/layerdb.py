@@ -40,16 +40,16 @@ class LayerDB:
 
     def register(
         self, parent: str | None, diff_id: str, size: int, cache_id: str, record: Path
-    ) -> tuple[str, bool]:
+    ) -> bool:
         """Register the layer `diff_id` on the chain `parent` (None: at the bottom).
 
         `size` in bytes; `cache_id` names the driver's directory; `record` is
-        the layer's tar-split record. Returns the chainID and whether it is new.
+        the layer's tar-split record. Returns whether it is new.
         """
         chain = chain_id(parent, diff_id)
         path = self._layout.layer(chain)
         if chain in self._registered or self._staging.present(path):
-            return chain, False
+            return False
         self._registered.add(chain)
         write = self._staging.write
         write(f"{path}/{CACHE_ID}", cache_id.encode())
@@ -58,7 +58,7 @@ class LayerDB:
         if parent is not None:
             write(f"{path}/{PARENT}", parent.encode())
         self._staging.link(f"{path}/{RECORD}", record)
-        return chain, True
+        return True
 
     def cache_id(self, chain: str) -> str:
         """What names the directory of a layer that is registered; empty if nothing does."""
