@@ -9,21 +9,19 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, field
 
-from migrator.conversion.stored import Store
+from migrator.conversion.stored import Transferable
 from migrator.conversion.trees import Converted
 from migrator.errors import FormatError, Problem, Subject
-from migrator.layer.identity import hex_part
 from migrator.store import containerconfig, overlay2
-from migrator.store.distribution import Distribution
+from migrator.store.containerconfig import CONFIG
+from migrator.store.distribution import Distribution, read_digest_lists
 from migrator.store.layerdb import LayerDB
+from migrator.store.layout import PARENT, Layout
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
 from migrator.store.stage import Stage
 from migrator.system.rootfiles import RootFiles
 from migrator.text import shown
-from migrator.verification.containers import CONFIG
-from migrator.verification.distribution import read_records
-from migrator.verification.findings import Findings
 
 
 @dataclass(slots=True)
@@ -38,7 +36,7 @@ class Carried:
     problems: list[Problem] = field(default_factory=list)
 
 
-def carry(files: RootFiles, store: Store, converted: Converted, stage: Stage) -> Carried:
+def carry(files: RootFiles, store: Transferable, converted: Converted, stage: Stage) -> Carried:
     """Stage all metadata of `store` whose layers were built, or were there."""
     result = Carried()
     _layers(store, converted, stage, result)
@@ -49,7 +47,7 @@ def carry(files: RootFiles, store: Store, converted: Converted, stage: Stage) ->
     return result
 
 
-def _layers(store: Store, converted: Converted, stage: Stage, result: Carried) -> None:
+def _layers(store: Transferable, converted: Converted, stage: Stage, result: Carried) -> None:
     layerdb = LayerDB(stage, overlay2.NAME)
     for chain, layer in store.layers.items():
         cache_id = converted.layers.get(chain)
@@ -59,34 +57,33 @@ def _layers(store: Store, converted: Converted, stage: Stage, result: Carried) -
             result.directories.add(cache_id)
 
 
-def _images(files: RootFiles, store: Store, stage: Stage, result: Carried) -> None:
-    source, target = (f"image/{name}/imagedb" for name in (store.driver.name, overlay2.NAME))
+def _images(files: RootFiles, store: Transferable, stage: Stage, result: Carried) -> None:
+    source, target = Layout(store.driver.name), Layout(overlay2.NAME)
     for image_id in store.images:
-        path = f"content/sha256/{hex_part(image_id)}"
-        if stage.present(f"{target}/{path}"):
+        if stage.present(target.config(image_id)):
             continue
         result.images += 1
-        stage.link(f"{target}/{path}", files.root / source / path)
-        path = f"metadata/sha256/{hex_part(image_id)}"
-        for name in files.names(f"{source}/{path}"):
-            if _is_wanted(files, f"{source}/{path}", name, store) and not stage.present(
-                f"{target}/{path}/{name}"
+        stage.link(target.config(image_id), files.root / source.config(image_id))
+        here, there = source.image_metadata(image_id), target.image_metadata(image_id)
+        for name in files.names(here):
+            if _is_wanted(files, f"{here}/{name}", name, store) and not stage.present(
+                f"{there}/{name}"
             ):
-                stage.link(f"{target}/{path}/{name}", files.root / source / path / name)
+                stage.link(f"{there}/{name}", files.root / here / name)
 
 
-def _is_wanted(files: RootFiles, path: str, name: str, store: Store) -> bool:
+def _is_wanted(files: RootFiles, path: str, name: str, store: Transferable) -> bool:
     """Whether a file of an image's metadata is one, and no parent that is left out."""
     try:
-        status = files.status(f"{path}/{name}")
+        status = files.status(path)
         if status is None or not stat.S_ISREG(status.st_mode):
             return False
-        return name != "parent" or files.read(f"{path}/{name}").decode() in store.images
+        return name != PARENT or files.read(path).decode() in store.images
     except (FormatError, UnicodeDecodeError):
         return False
 
 
-def _references(store: Store, stage: Stage, result: Carried) -> None:
+def _references(store: Transferable, stage: Stage, result: Carried) -> None:
     references = References(stage, overlay2.NAME)
     for each in store.references:
         if other := references.add(each.name, each.key, each.image_id):
@@ -97,21 +94,22 @@ def _references(store: Store, stage: Stage, result: Carried) -> None:
     references.finish()
 
 
-def _distribution(files: RootFiles, store: Store, stage: Stage, result: Carried) -> None:
+def _distribution(files: RootFiles, store: Transferable, stage: Stage, result: Carried) -> None:
     distribution = Distribution(stage, overlay2.NAME)
     diff_ids = {layer.diff for layer in store.layers.values()}
-    findings = Findings()
-    for diff_id, entries in read_records(files, store.driver.name, findings):
+    found = read_digest_lists(files, store.driver.name)
+    for diff_id, entries in found.lists.items():
         if diff_id in diff_ids:
             distribution.carry(diff_id, entries)
     distribution.finish()
     result.problems += [
-        Problem(each.about, shown(each.name), shown(each.reason), fatal=False) for each in findings
+        Problem(each.about, shown(each.name), shown(each.reason), fatal=False)
+        for each in found.findings
     ]
     result.problems += distribution.problems
 
 
-def _containers(store: Store, converted: Converted, stage: Stage, result: Carried) -> None:
+def _containers(store: Transferable, converted: Converted, stage: Stage, result: Carried) -> None:
     mounts = Mounts(stage, overlay2.NAME)
     for container in store.containers:
         directories = converted.containers.get(container.id)

@@ -7,26 +7,24 @@ because that decides what wins where two legacy things become one.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
-
-from migrator import gojson
 from migrator.drivers import Driver
 from migrator.errors import FormatError, LayerError, Problem, Subject
-from migrator.layer.identity import chain_of, hex_part, is_sha256
 from migrator.layer.task import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
 from migrator.migration.hashing import Hashed
+from migrator.migration.identify import Identified, Identity, identify, identity_of
 from migrator.migration.links import left_out
 from migrator.migration.plan import Plan
-from migrator.store import containerconfig, imageconfig
+from migrator.store import containerconfig
 from migrator.store.distribution import Distribution
 from migrator.store.imagedb import ImageDB
 from migrator.store.layerdb import LayerDB
+from migrator.store.layout import Layout
 from migrator.store.markers import stage_markers
 from migrator.store.mounts import Mounts
 from migrator.store.references import References
@@ -57,16 +55,6 @@ class OwnDirectories:
         if not self.driver.container_exists(container):
             raise LayerError("its writable layer is missing; Docker will not show it")
         return container, self.driver.init_layer(container)
-
-
-@dataclass(frozen=True, slots=True)
-class MigratedImage:
-    """A migrated image, as far as its children and containers need it."""
-
-    image_id: str
-    diff_ids: tuple[str, ...]
-    chain: str
-    history: tuple[bytes, ...]
 
 
 @dataclass(slots=True)
@@ -105,50 +93,44 @@ def rewrite(
 
 def _images(
     plan: Plan, hashed: Hashed, staging: Stage, directories: Directories, result: Rewritten
-) -> dict[str, MigratedImage]:
+) -> dict[str, Identity]:
     stores = _Stores(staging, plan, directories)
-    needed = _needed(plan)
-    done: dict[str, MigratedImage] = {}
-    lost: dict[str, str] = {}
-    for image in plan.images:
-        migrated = plan.migrated.get(image.v1_id)
-        if migrated is not None and plan.untouched:
-            _repeat(image, migrated, plan, staging, stores)
-        if migrated is not None and image.v1_id not in needed:
-            continue
-        if migrated is None and image.parent in lost:
-            lost[image.v1_id] = lost[image.parent]
-            reason = f"it builds on {lost[image.v1_id]}, which could not be migrated"
-            result.problems.append(Problem(Subject.IMAGE, image.v1_id, reason))
-            continue
-        try:
-            if migrated is not None:
-                done[image.v1_id] = existing_image(plan, staging, migrated)
-            else:
-                parent = done[image.parent] if image.parent is not None else None
-                done[image.v1_id] = _image(image, parent, hashed, stores, result)
-        except (LayerError, FormatError) as error:
-            lost[image.v1_id] = image.v1_id
-            about = Subject.LAYER if isinstance(error, LayerError) else Subject.IMAGE
-            result.problems.append(Problem(about, image.v1_id, shown(str(error)), error.hint))
+    if plan.untouched:
+        for image in plan.images:
+            _repeat(image, plan, staging, stores)
+    done: dict[str, Identity] = {}
+    for each in identify(
+        _needed(plan),
+        {v1_id: layer.digest.diff_id for v1_id, layer in hashed.layers.items()},
+        hashed.failed,
+        lambda image: existing_image(plan, staging, image.v1_id),
+    ):
+        if each.identity is not None:
+            done[each.image.v1_id] = each.identity
+        if each.problem is not None:
+            result.problems.append(each.problem)
+        if each.image.v1_id not in plan.migrated:
+            _write(each, hashed, stores, result)
     stores.images.finish()
     stores.distribution.finish()
     result.problems += stores.distribution.problems
     return done
 
 
-def _repeat(image: LegacyImage, image_id: str, plan: Plan, staging: Stage, stores: _Stores) -> None:
+def _repeat(image: LegacyImage, plan: Plan, staging: Stage, stores: _Stores) -> None:
     """Have the digest of an image that was migrated before come in its place among the others'."""
     if image.checksum is not None:
         with contextlib.suppress(FormatError):
-            diff_ids = existing_image(plan, staging, image_id).diff_ids
-            stores.distribution.repeat(diff_ids[-1], image.checksum)
+            identity = existing_image(plan, staging, image.v1_id)
+            if identity is not None:
+                stores.distribution.repeat(identity.stack.diff_ids[-1], image.checksum)
 
 
-def _needed(plan: Plan) -> set[str]:
-    """The images on which something lies that is migrated now."""
+def _needed(plan: Plan) -> Iterator[LegacyImage]:
+    """The images that are migrated now, and those on which something lies that is."""
     new = (image.parent for image in plan.images if image.v1_id not in plan.migrated)
-    return {*(parent for parent in new if parent), *(each.v1_id for each in plan.containers)}
+    needed = {*new, *(each.v1_id for each in plan.containers)}
+    yield from (x for x in plan.images if x.v1_id not in plan.migrated or x.v1_id in needed)
 
 
 class _Stores:
@@ -170,62 +152,43 @@ class _Stores:
         return self._order.get(v1_id, 0) < self._order.get(other, -1)
 
 
-def _image(
-    image: LegacyImage,
-    parent: MigratedImage | None,
-    hashed: Hashed,
-    stores: _Stores,
-    result: Rewritten,
-) -> MigratedImage:
-    """Stage one image and its layer. Raises LayerError or FormatError if that cannot be done."""
-    failure = hashed.failed.get(image.v1_id)
-    if failure is not None:
-        raise LayerError(failure.message, subject=failure.subject, hint=failure.hint)
-    layer = hashed.layers[image.v1_id]
-    diff_id = layer.digest.diff_id
-    # Before the config is looked at, as Docker does: if that is unusable, the
-    # layer is there all the same, for another image with the same layers.
-    cache_id = stores.directories.of_layer(image.v1_id)
-    chain, new = stores.layers.register(
-        parent.chain if parent else None,
-        diff_id,
-        layer.digest.size,
-        cache_id,
-        hashed.records[image.v1_id],
+def _write(each: Identified, hashed: Hashed, stores: _Stores, result: Rewritten) -> None:
+    """Stage an image and its layer, as far as they are known.
+
+    As Docker does: if its config is unusable, the layer is there all the same, for
+    another image with the same layers.
+    """
+    if each.stack is None:
+        return
+    v1_id, stack = each.image.v1_id, each.stack
+    layer = hashed.layers[v1_id]
+    cache_id = stores.directories.of_layer(v1_id)
+    new = stores.layers.register(
+        stack.below, stack.diff_ids[-1], layer.digest.size, cache_id, hashed.records[v1_id]
     )
     if new:
         result.directories.add(cache_id)
-    elif stores.comes_before(image.v1_id, stores.layers.cache_id(chain)):
-        stores.layers.move(chain, cache_id)
+    elif stores.comes_before(v1_id, stores.layers.cache_id(stack.chain)):
+        stores.layers.move(stack.chain, cache_id)
     result.layers += new
     result.duplicates += not new
-    entry = imageconfig.history_entry(image.json)
-    history = (*(parent.history if parent else ()), entry)
-    diff_ids = (*(parent.diff_ids if parent else ()), diff_id)
-    config = imageconfig.make_config(image.json, diff_ids, history)
-    image_id = stores.images.add(config, parent.image_id if parent else None)
+    if each.identity is None:
+        return
+    stores.images.add(each.identity.config, each.parent.image_id if each.parent else None)
     # A diff that was made anew need not be what the blob in the registry holds.
-    if image.checksum is not None and layer.method is Method.RECORD:
-        stores.distribution.add(diff_id, image.checksum)
-    result.images[image.v1_id] = image_id
-    result.chains[image.v1_id] = chain
-    return MigratedImage(image_id, diff_ids, chain, history)
+    if each.image.checksum is not None and layer.method is Method.RECORD:
+        stores.distribution.add(stack.diff_ids[-1], each.image.checksum)
+    result.images[v1_id] = each.identity.image_id
+    result.chains[v1_id] = stack.chain
 
 
-def existing_image(plan: Plan, staging: Stage, image_id: str) -> MigratedImage:
-    """An image that an earlier migration made, read back from its config. Raises FormatError."""
-    path = f"image/{plan.target}/imagedb/content/sha256/{hex_part(image_id)}"
-    config = staging.current(path) or b""
-    try:
-        diff_ids = tuple(orjson.loads(gojson.members(config)["rootfs"])["diff_ids"])
-    except (KeyError, TypeError, orjson.JSONDecodeError):
-        diff_ids = ()
-    if not all(isinstance(diff_id, str) and is_sha256(diff_id) for diff_id in diff_ids):
-        diff_ids = ()
-    chain = chain_of(diff_ids)
-    if chain is None:
-        raise FormatError("no config of an image with layers", subject=path)
-    return MigratedImage(image_id, diff_ids, chain, imageconfig.inherited_history(config))
+def existing_image(plan: Plan, staging: Stage, v1_id: str) -> Identity | None:
+    """An image that an earlier migration made, read back; None for another. Raises FormatError."""
+    image_id = plan.migrated.get(v1_id)
+    if image_id is None:
+        return None
+    path = Layout(plan.target).config(image_id)
+    return identity_of(staging.current(path) or b"", image_id, path)
 
 
 def _tags(plan: Plan, staging: Stage, result: Rewritten) -> None:
@@ -246,7 +209,7 @@ def _tags(plan: Plan, staging: Stage, result: Rewritten) -> None:
 
 def _containers(
     plan: Plan,
-    images: Mapping[str, MigratedImage],
+    images: Mapping[str, Identity],
     staging: Stage,
     directories: Directories,
     result: Rewritten,
@@ -260,7 +223,7 @@ def _containers(
             reason = f"its image {container.v1_id} could not be migrated"
             result.problems.append(Problem(Subject.CONTAINER, container.shown, reason))
             continue
-        path = f"containers/{container.id}/config.v2.json"
+        path = f"containers/{container.id}/{containerconfig.CONFIG}"
         if not staging.present(path):
             try:
                 config = containerconfig.rewrite(container.config, image.image_id, driver)
@@ -274,7 +237,7 @@ def _containers(
             reason = shown(str(error))
             result.problems.append(Problem(Subject.CONTAINER, container.shown, reason, error.hint))
         else:
-            if mounts.register(container.id, image.chain, mount_id, init_id):
+            if mounts.register(container.id, image.stack.chain, mount_id, init_id):
                 result.directories |= {mount_id} if init_id is None else {mount_id, init_id}
         migrated[container.id] = container
         result.containers += 1
@@ -305,4 +268,4 @@ def _links(
             result.problems.append(Problem(Subject.LINK, container.shown, str(error)))
             continue
         if hostconfig is not None:
-            staging.replace(f"containers/{container.id}/hostconfig.json", hostconfig)
+            staging.replace(f"containers/{container.id}/{containerconfig.HOST_CONFIG}", hostconfig)
