@@ -18,7 +18,6 @@ from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
 from migrator.migration.hashing import Hashed
 from migrator.migration.identify import (
-    Identified,
     Identity,
     Stack,
     builds_on,
@@ -132,9 +131,6 @@ def rewrite(
 
 def _images(plan: Plan, hashed: Hashed, staging: Stage, directories: Directories) -> _Images:
     stores = _Stores(staging, plan, directories)
-    if plan.untouched:
-        for image in plan.images:
-            _repeat(image, plan, staging, stores)
     done: dict[str, Identity] = {}
     registered: list[str] = []
     duplicates = 0
@@ -160,7 +156,9 @@ def _images(plan: Plan, hashed: Hashed, staging: Stage, directories: Directories
                 cache_id = _register(each.image, each.stack, hashed, stores)
                 registered += [] if cache_id is None else [cache_id]
                 duplicates += cache_id is None
-                _write(each, each.stack, hashed, stores)
+            if each.identity is not None and v1_id not in plan.migrated:
+                above = each.parent.image_id if each.parent else None
+                stores.images.add(each.identity.config, above)
         except FormatError as error:
             # What stands in the new store already is in the way.
             unwritten[v1_id] = v1_id
@@ -169,19 +167,33 @@ def _images(plan: Plan, hashed: Hashed, staging: Stage, directories: Directories
         if each.identity is not None:
             done[v1_id] = each.identity
     stores.images.finish()
-    stores.distribution.finish()
-    problems += stores.distribution.problems
     new = {v1_id: done[v1_id] for v1_id in done if v1_id not in plan.migrated}
+    problems += _digests(plan, new, hashed, staging)
     return _Images(done, new, registered, duplicates, problems)
 
 
-def _repeat(image: LegacyImage, plan: Plan, staging: Stage, stores: _Stores) -> None:
-    """Have the digest of an image that was migrated before come in its place among the others'."""
-    if image.checksum is not None:
-        with contextlib.suppress(FormatError):
-            identity = existing_image(plan, staging, image.v1_id)
-            if identity is not None:
-                stores.distribution.repeat(identity.stack.diff_ids[-1], image.checksum)
+def _digests(
+    plan: Plan, new: Mapping[str, Identity], hashed: Hashed, staging: Stage
+) -> list[Problem]:
+    """Stage which blobs the layers of new images are in; returns what is wrong with records.
+
+    Of an image that was migrated before, the digest comes in its place among the others'.
+    """
+    distribution = Distribution(staging, plan.target)
+    for image in plan.images:
+        if image.checksum is None:
+            continue
+        if image.v1_id in new:
+            # A diff that was made anew need not be what the blob in the registry holds.
+            if hashed.layers[image.v1_id].method is Method.RECORD:
+                distribution.add(new[image.v1_id].stack.diff_ids[-1], image.checksum)
+        elif plan.untouched:
+            with contextlib.suppress(FormatError):
+                before = existing_image(plan, staging, image.v1_id)
+                if before is not None:
+                    distribution.repeat(before.stack.diff_ids[-1], image.checksum)
+    distribution.finish()
+    return distribution.problems
 
 
 def _needed(plan: Plan) -> Iterator[LegacyImage]:
@@ -198,7 +210,6 @@ class _Stores:
         self.directories = directories
         self.layers = LayerDB(staging, plan.target)
         self.images = ImageDB(staging, plan.target)
-        self.distribution = Distribution(staging, plan.target)
         movable = plan.images if plan.untouched else ()
         self._order = {image.v1_id: number for number, image in enumerate(movable)}
 
@@ -220,17 +231,6 @@ def _register(image: LegacyImage, stack: Stack, hashed: Hashed, stores: _Stores)
     if stores.comes_before(image.v1_id, stores.layers.cache_id(stack.chain)):
         stores.layers.move(stack.chain, cache_id)
     return None
-
-
-def _write(each: Identified, stack: Stack, hashed: Hashed, stores: _Stores) -> None:
-    """Stage an image, if it has an identity."""
-    if each.identity is None:
-        return
-    stores.images.add(each.identity.config, each.parent.image_id if each.parent else None)
-    # A diff that was made anew need not be what the blob in the registry holds.
-    recorded = hashed.layers[each.image.v1_id].method is Method.RECORD
-    if each.image.checksum is not None and recorded:
-        stores.distribution.add(stack.diff_ids[-1], each.image.checksum)
 
 
 def existing_image(plan: Plan, staging: Stage, v1_id: str) -> Identity | None:
