@@ -14,10 +14,9 @@ from migrator.conversion.stored import Transferable, read_transferable, to_build
 from migrator.drivers import AUTO, Driver
 from migrator.errors import DataRootError, FormatError, Problem, UsageError
 from migrator.legacy.root import LegacyRoot
-from migrator.migration.plan import Plan, left_out_before, make_plan
+from migrator.migration.plan import Plan, left_out_before, make_plan, why_nothing_new
 from migrator.migration.space import NOTHING, Need
 from migrator.report.model import Load
-from migrator.report.problems import nothing_new as nothing_new_in
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store import overlay2
 from migrator.store.choice import choose_store, stores_in
@@ -163,7 +162,7 @@ def _plan(
         state=state,
         legacy=legacy,
         stored=stored,
-        nothing_to_do=nothing_new_in(problems, state.target) if nothing_new else None,
+        nothing_to_do=why_nothing_new(problems, state.target) if nothing_new else None,
         problems=tuple(problems),
         images=len(legacy.tasks if legacy else ()) + len(images),
         to_build=(

@@ -83,9 +83,7 @@ def identify(
             if identity is None:
                 if image.parent in lost:
                     lost[image.v1_id] = culprit = lost[image.parent]
-                    reason = f"it builds on {culprit}, which could not be migrated"
-                    problem = Problem(Subject.IMAGE, image.v1_id, reason)
-                    yield Identified(image, problem=problem)
+                    yield Identified(image, problem=builds_on(image.v1_id, culprit))
                     continue
                 stack = Stack.on(
                     parent.stack if parent else None, _diff_id(image.v1_id, diff_ids, failed)
@@ -114,6 +112,12 @@ def identity_of(config: bytes, image_id: str, path: str) -> Identity:
         raise FormatError("no config of an image with layers", subject=path)
     stack = Stack(diff_ids, chain, chain_of(diff_ids[:-1]))
     return Identity(image_id, config, stack, imageconfig.inherited_history(config))
+
+
+def builds_on(v1_id: str, culprit: str) -> Problem:
+    """Why an image is left out that builds on another one which is."""
+    reason = f"it builds on {culprit}, which could not be migrated"
+    return Problem(Subject.IMAGE, v1_id, reason)
 
 
 def _diff_id(v1_id: str, diff_ids: Mapping[str, str], failed: Mapping[str, MigratorError]) -> str:

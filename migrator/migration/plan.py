@@ -230,3 +230,14 @@ def _task(driver: Driver, state: StateDirectory, image: LegacyImage) -> LayerTas
         new_record=state.records / f"{image.v1_id}.json.gz",
         size=image.layersize or 0,
     )
+
+
+def why_nothing_new(problems: Iterable[Problem], target: str = "") -> str:
+    """What there is to say of a root that has no more to migrate than the problems name.
+
+    `target` is the storage driver to which it is to be migrated, if not its own.
+    """
+    to = f" to {target}" if target else ""
+    if any(problem.fatal for problem in problems):
+        return f"nothing new to migrate{to}; this was left out before"
+    return f"already migrated{to}, nothing to do"
