@@ -11,12 +11,12 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, StoreError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.progress import Progress
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import StoredLayer
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.content import reading
 from migrator.tree.descent import Descent
 from migrator.tree.walk import names_below
-from migrator.verification.findings import Finding, Findings
-from migrator.verification.layers import StoredLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def check_contents(
                         Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(event.error)
                     )
                 if finding is not None:
-                    findings.include(finding)
+                    findings.include((finding,))
                 progress.done(layer.chain, str(finding) if finding is not None else None)
     progress.end()
     return done

@@ -17,14 +17,14 @@ from pathlib import Path
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.progress import Progress
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import StoredLayer
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.changes import WHITEOUT, status_differs
 from migrator.tree.pairs import Node, Pair, pairs
 from migrator.tree.times import same_through_tar
 from migrator.verification.coverage import Coverage
-from migrator.verification.findings import Finding, Findings
 from migrator.verification.headers import header_differences
-from migrator.verification.layers import StoredLayer
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 256 << 10
@@ -83,8 +83,7 @@ def check_trees(
                     raise event.error
                 if event.error is not None:
                     found = (_finding(task, str(event.error)),)
-                for finding in found:
-                    findings.include(finding)
+                findings.include(found)
                 progress.done(task.chain, str(found[0]) if found else None)
     progress.end()
     return done
