@@ -12,10 +12,11 @@ from typing import Any
 
 from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
-from migrator.migration.plan import Plan
+from migrator.layer.load import Load
+from migrator.migration.plan import Plan, why_nothing_new
 from migrator.report.document import head
-from migrator.report.model import Load, Speed
-from migrator.report.problems import nothing_new, problem_lines, problems_as_json
+from migrator.report.model import Speed
+from migrator.report.problems import problem_lines, problems_as_json
 from migrator.system.host import Host, default_workers
 from migrator.text import count, printable, quantity, shown
 
@@ -86,7 +87,7 @@ class Preview:
         plan = self.plan
         yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
         if plan.nothing_new:
-            yield f"  {nothing_new(plan.problems)}"
+            yield f"  {why_nothing_new(plan.problems)}"
         yield from self.counts()
         if verbose:
             yield from self.layer_lines()
@@ -164,7 +165,7 @@ class ConversionPreview:
             "images": plan.images,
             "layers_to_build": plan.layers,
             "bytes_to_build": plan.size,
-            "way": str(plan.way.value),
+            "way": str(plan.transfer.value),
             "bytes_needed": plan.need.size,
             "files_needed": plan.need.files,
             "tags": plan.tags,
@@ -189,7 +190,7 @@ class ConversionPreview:
             copied = count(plan.containers, "container is", "containers are")
             yield (
                 f"  to build    {count(plan.layers, 'layer')} with {quantity(plan.size)}"
-                f" by {plan.way.value}; {copied} copied"
+                f" by {plan.transfer.value}; {copied} copied"
             )
             yield (
                 f"  space       about {quantity(plan.need.size)} in"

@@ -23,17 +23,20 @@ from migrator.errors import LayerError, StoreError
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 from migrator.state.restoring import holds_names, names_given, withdraw_names, withhold_names
+from migrator.store import layout, markers
+from migrator.store.containerconfig import HOST_CONFIG
 from migrator.system import disk
 from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.system.files import Inside, regular_status
 from migrator.text import shown
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.removal import remove_layers, remove_tree
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
 # it is in repositories.json; the markers say that there is nothing left to do.
-_ORDER = ("layerdb", "imagedb", "distribution", "repositories.json", "hostconfig.json")
-_TOP_ORDER = ("image", "containers", ".migration-v1-tags", ".migration-v1-images.json")
+_ORDER = (layout.LAYERS, layout.IMAGES, layout.DISTRIBUTION, layout.REFERENCES, HOST_CONFIG)
+_TOP_ORDER = (layout.TOP, "containers", markers.TAGS, markers.IMAGES)
 
 
 def publish(state: StateDirectory) -> None:
@@ -105,9 +108,9 @@ def _end(state: StateDirectory, manifest: Manifest) -> None:
                 hint="run `migrator rollback`, then the same command again",
             )
     state.phase = Phase.PUBLISHED
-    disk.remove_tree(state.stage)
-    disk.remove_tree(state.records)
-    disk.remove_layers(state.trees)
+    remove_tree(state.stage)
+    remove_tree(state.records)
+    remove_layers(state.trees)
     disk.remove_file(state.built)
 
 
@@ -199,7 +202,7 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
     before[""] = {*manifest.listing, *filter(is_state, _sorted(state.data_root, ()))}
     for directory, names in before.items():
         # The old daemon knows nothing of what is published in part, and may go on outside image/.
-        if not (complete or directory.startswith("image") or directory in ours):
+        if not (complete or directory.startswith(layout.TOP) or directory in ours):
             continue
         if _is_directory(state.data_root / directory):
             for name in _sorted(state.data_root / directory, ()):
@@ -284,7 +287,7 @@ def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) 
         target = state.data_root / directory
         if _is_directory(target):
             if force:
-                disk.remove_layers(target)
+                remove_layers(target)
             else:
                 disk.remove_directory(target)
             parents[target.parent] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, StoreError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.progress import Progress
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import StoredLayer
 from migrator.system.workers import Finished, Pool, Progressed, Started, by
-from migrator.tree.pairs import walk
-from migrator.verification.findings import Finding, Findings
-from migrator.verification.layers import StoredLayer
+from migrator.tree.content import reading
+from migrator.tree.descent import Descent
+from migrator.tree.walk import names_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def check_contents(
                         Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(event.error)
                     )
                 if finding is not None:
-                    findings.include(finding)
+                    findings.include((finding,))
                 progress.done(layer.chain, str(finding) if finding is not None else None)
     progress.end()
     return done
@@ -107,7 +110,10 @@ def _sized_by_walk(driver: Driver) -> bool:
 def _directory_size(directory: Path) -> int:
     """Docker's pkg/directory.Size: all that are no directories, each inode once."""
     sizes: dict[int, int] = {}
-    for entry in walk(directory):
-        if not entry.is_directory:
-            sizes[entry.status.st_ino] = entry.status.st_size
+    with Descent(directory) as at:
+        for path, name, is_directory in names_below(at):
+            if not is_directory:
+                with reading(path):
+                    status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
+                sizes[status.st_ino] = status.st_size
     return sum(sizes.values())

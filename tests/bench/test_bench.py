@@ -17,7 +17,8 @@ from bench.building import build
 from bench.hosts import Measured, fit
 from bench.measuring import migrate, reset
 from bench.shapes import SHAPES, scaled
-from migrator.report.model import Costs, Load, Speed
+from migrator.layer.load import Load
+from migrator.report.model import Costs, Speed
 from tests.command import migrator, snapshot
 
 # Trees that are complete take far more entries.

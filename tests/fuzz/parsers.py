@@ -20,7 +20,7 @@ from blake3 import blake3
 from fastcrc import crc64
 
 from migrator import drivers, gojson
-from migrator.conversion.stored import read_store
+from migrator.conversion.stored import read_transferable
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.hashing import digest_record
 from migrator.layer.identity import is_sha256
@@ -547,7 +547,7 @@ def _run_stored(files: Files) -> None:
     root = _laid_out(files)
     (root / "overlay").mkdir(exist_ok=True)
     with RootFiles(root) as opened:
-        store = read_store(opened, drivers.get("overlay", root))
+        store = read_transferable(opened, drivers.get("overlay", root))
     for chain, layer in store.layers.items():
         assert layer.parent is None or layer.parent in store.layers, chain
     _check_printable(store.problems)
