@@ -15,7 +15,7 @@ from migrator.errors import LayerError, RecordError
 from migrator.layer.tarsplit import Record
 from migrator.system import disk
 from migrator.system.files import is_directory
-from migrator.system.workers import Attempt
+from migrator.system.worker_process import Attempt
 from migrator.tree.confined import LayerDirectory
 from migrator.tree.overlaydir import Built, Way, build
 from migrator.tree.treefingerprint import fingerprint

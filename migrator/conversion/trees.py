@@ -21,7 +21,7 @@ from migrator.state.staging import Staging
 from migrator.store import overlay2
 from migrator.system import disk
 from migrator.system.files import Inside
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started, by
 from migrator.tree.treefingerprint import fingerprint
 
 

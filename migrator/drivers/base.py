@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from migrator.errors import DriverError
 from migrator.system.files import is_directory
-from migrator.system.workers import Schedule
+from migrator.system.worker_pool import Schedule
 from migrator.tree.changes import DiffSource
 from migrator.tree.ownfiles import OwnFiles
 

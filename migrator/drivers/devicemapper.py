@@ -11,7 +11,7 @@ from migrator.drivers.base import Driver
 from migrator.drivers.thinpool.place import DATA, METADATA, POOL
 from migrator.drivers.thinpool.store import SNAPSHOT, ThinStore
 from migrator.system.files import is_regular
-from migrator.system.workers import Schedule
+from migrator.system.worker_pool import Schedule
 
 # Options of the daemon's that make no difference to who only reads.
 _OTHERS = (

@@ -20,7 +20,8 @@ from migrator.layer.recompute import changes_of
 from migrator.layer.tarhash import Sink, TarHash
 from migrator.layer.task import HashedLayer, Method
 from migrator.progress import Progress
-from migrator.system.workers import Attempt, Finished, Pool, Progressed, Started, by
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started, by
+from migrator.system.worker_process import Attempt
 from migrator.text import shown
 
 

@@ -14,7 +14,7 @@ from migrator.errors import MigratorError, RecordError
 from migrator.layer.fingerprint import Fingerprint, with_unusable_record
 from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
-from migrator.system.workers import Attempt
+from migrator.system.worker_process import Attempt
 from migrator.text import shown
 
 

@@ -15,7 +15,7 @@ from migrator.progress import Progress
 from migrator.state.directory import StateDirectory
 from migrator.state.journal import Journal
 from migrator.system import disk
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started, by
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, StoreError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.progress import Progress
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started, by
 from migrator.tree.pairs import walk
 from migrator.verification.findings import Finding, Findings
 from migrator.verification.layers import StoredLayer

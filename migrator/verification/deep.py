@@ -17,7 +17,7 @@ from pathlib import Path
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, StoreError, Subject
 from migrator.progress import Progress
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started, by
 from migrator.tree.pairs import Node, Pair, PairWalk
 from migrator.verification.coverage import WHITEOUT, Coverage
 from migrator.verification.findings import Finding, Findings

@@ -22,7 +22,7 @@ from migrator.conversion import trees
 from migrator.layer import hashing as layer_hashing
 from migrator.migration import hashing
 from migrator.system import disk
-from migrator.system.workers import Pool
+from migrator.system.worker_pool import Pool
 
 # Operations for which a full disk is what goes wrong; the others need no space.
 _TAKES_SPACE = frozenset(
