@@ -7,6 +7,7 @@ against the manifest of that migration as well. Nothing is ever written.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -59,15 +60,14 @@ def verify(
     data_root = Path(data_root)
     progress = progress or Progress()
     findings = Findings()
-    with RootFiles(data_root) as files:
+    with RootFiles(data_root) as files, contextlib.ExitStack() as stack:
         manifests = read_manifests(files, findings)
         driver = _choose(files, driver, [made.manifest.driver for made in manifests])
         source = drivers.get(driver, data_root, storage_opts, work_dir)
         if not quick:
             refuse_closed(source.directory)
             # What is missing for reading layers is said before any work.
-            with source.opened():
-                pass
+            stack.enter_context(source.opened())
         progress.phase("comparing with the manifest")
         check_originals(files, manifests, findings)
         published = compare(files, driver, manifests, findings)
@@ -96,9 +96,9 @@ def verify(
             findings.add(Subject.ROOT, path, path, reason)
         _refuse_denied(files)
         bytes_read = files.bytes_read
-    if not quick:
-        count = default_workers() if workers is None else workers
-        bytes_read += _read_layers(source, layers, copies, deep, count, progress, findings)
+        if not quick:
+            count = default_workers() if workers is None else workers
+            bytes_read += _read_layers(source, layers, copies, deep, count, progress, findings)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
