@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -162,7 +163,7 @@ def test_layers_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     driver = Devicemapper(root)
     monkeypatch.chdir(tmp_path)
     namespace = os.readlink("/proc/self/ns/mnt")
-    with driver.opened(), driver.opened():
+    with driver.opened():
         with driver.prepared(middle, bottom):
             seen = {m.mount_point: m for m in own_mounts() if m.mount_point.startswith(str(root))}
             assert set(os.listdir(driver.layer_root(middle))) > {"d0-0", "d1-0"}
@@ -330,3 +331,47 @@ def test_a_full_work_directory_is_no_fault_of_the_store(
     assert str(full) in run.stderr, run.stderr
     assert "the disk is full" in run.stderr
     assert "layer sha256:" not in run.stdout
+
+
+@pytest.fixture
+def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that gets a line whenever `thin_dump` is run."""
+    program, log, directory = shutil.which("thin_dump"), tmp_path / "dumps", tmp_path / "bin"
+    directory.mkdir()
+    wrapper = directory / "thin_dump"
+    wrapper.write_text(f'#!/bin/sh\necho run >>{log}\nexec {program} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    return log
+
+
+def test_the_pool_is_opened_once_a_command(dumps: Path, tmp_path: Path) -> None:
+    """Reading its mappings is what takes long before the first layer is read."""
+    root = tmp_path / "root"
+    built = thin_store(root, layers=FORKED[:2])
+    commands: list[tuple[str | Path, ...]] = [
+        ("checksums", "-g", root, "-q"),
+        ("export", "-g", root, "-q", "-o", tmp_path / "of-legacy", built.v1_ids[0]),
+        ("migrate", "-g", root, "-q"),
+        ("verify", "-g", root, "-q"),
+        ("verify", "-g", root, "-q", "--deep"),
+        ("export", "-g", root, "-q", "-o", tmp_path / "of-migrated"),
+        ("migrate", "-g", root, "-q", "--target-driver", "overlay2"),
+    ]
+    for command in commands:
+        dumps.write_text("")
+        run = migrator(*command)
+        assert (run.returncode, run.stderr) == (0, ""), command
+        assert dumps.read_text() == "run\n", command
+
+
+def test_a_store_of_a_younger_docker_is_read_with_the_options(tmp_path: Path) -> None:
+    """One without the legacy store that it was made from."""
+    root = tmp_path / "root"
+    thin_store(root, layers=FORKED[:2])
+    assert migrator("migrate", "-g", root, "-q").returncode == 0
+    shutil.rmtree(root / "graph")
+    missing = tmp_path / "nothing"
+    for command in (("migrate", "--target-driver", "overlay2"), ("export", "-o", missing)):
+        run = migrator(*command, "-g", root, "--work-dir", missing)
+        assert (run.returncode, "--work-dir" in run.stderr) == (1, True), run.stderr
