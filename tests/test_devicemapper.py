@@ -349,6 +349,7 @@ def test_the_pool_is_opened_once_a_command(dumps: Path, tmp_path: Path) -> None:
     """Reading its mappings is what takes long before the first layer is read."""
     root = tmp_path / "root"
     built = thin_store(root, layers=FORKED[:2])
+    subprocess.run(["cp", "-a", root, other := tmp_path / "other"], check=True)
     commands: list[tuple[str | Path, ...]] = [
         ("checksums", "-g", root, "-q"),
         ("export", "-g", root, "-q", "-o", tmp_path / "of-legacy", built.v1_ids[0]),
@@ -357,6 +358,7 @@ def test_the_pool_is_opened_once_a_command(dumps: Path, tmp_path: Path) -> None:
         ("verify", "-g", root, "-q", "--deep"),
         ("export", "-g", root, "-q", "-o", tmp_path / "of-migrated"),
         ("migrate", "-g", root, "-q", "--target-driver", "overlay2"),
+        ("migrate", "-g", other, "-q", "--target-driver", "overlay2"),
     ]
     for command in commands:
         dumps.write_text("")
