@@ -104,8 +104,8 @@ def source_of(driver: Driver, task: TreeTask) -> str:
 def build_tree(driver: Driver, task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
     """Build one layer's directory, unless the one that is there still is as it was built.
 
-    The driver must be opened. Raises LayerError when the layer cannot be read, StoreError when the
-    directory cannot be written.
+    The driver must be opened. Raises LayerError when the layer cannot be read,
+    StoreError when the directory cannot be written.
     """
     begun = time.perf_counter()
     if task.known is not None and _is_as_built(task):
