@@ -13,6 +13,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ import pytest
 from legacy_fixtures.build import Store, build
 from legacy_fixtures.thinpool import to_thin_pool
 from migrator.commands import migrate as migration
+from migrator.commands.verify import verify
 from migrator.drivers.devicemapper import Devicemapper
 from migrator.drivers.thinpool import place, reader
 from migrator.drivers.thinpool.image import Image
-from migrator.errors import DriverError
+from migrator.errors import DriverError, StoreError
 from migrator.system.mountinfo import own_mounts
 from tests.command import dump, migrator, snapshot
 from tests.thinstore import (
@@ -142,6 +144,27 @@ def test_journals_are_replayed_on_the_image(
     assert len(replayed) >= len(FORKED)
     assert dump(root, "devicemapper") == as_devicemapper(dump(expected, "vfs"))
     assert (root / "devicemapper/devicemapper/data").read_bytes() == data
+
+
+def test_no_room_to_replay_a_journal_is_no_fault_of_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, work = tmp_path / "root", tmp_path / "work"
+    build(Store("vfs", FORKED[:2], records=False), root)
+    to_thin_pool(root, "vfs", "ext4", dirty=True)
+    assert migration.migrate(root, workers=0).exit_code == 0
+    asked: list[object] = []
+
+    def statvfs(path: Path) -> Any:
+        """There is room for the images, and then none any more."""
+        asked.append(path)
+        return real(path) if asked.count(work) < 2 else SimpleNamespace(f_bavail=0, f_frsize=1)
+
+    real = os.statvfs
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    with pytest.raises(StoreError, match="journal has to be replayed") as raised:
+        verify(root, workers=0)
+    assert (raised.value.subject, "--work-dir" in raised.value.hint) == (str(work), True)
 
 
 def test_device_without_rootfs_is_an_empty_layer(tmp_path: Path) -> None:
