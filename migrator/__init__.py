@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from migrator.errors import MigratorError, Problem
     from migrator.migration.plan import Plan
     from migrator.report.summary import Summary
-    from migrator.verification.findings import VerificationReport
+    from migrator.report.verification import VerificationReport
     from migrator.version import __version__
 
 __all__ = [
@@ -36,7 +36,7 @@ _HOMES = {
     "Plan": "migration.plan",
     "Problem": "errors",
     "Summary": "report.summary",
-    "VerificationReport": "verification.findings",
+    "VerificationReport": "report.verification",
     "__version__": "version",
     "migrate": "commands.migrate",
     "plan": "commands.plan",

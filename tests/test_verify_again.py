@@ -17,8 +17,8 @@ from migrator.commands.rollback import rollback
 from migrator.commands.status import status
 from migrator.commands.verify import verify
 from migrator.errors import StoreError
+from migrator.report.verification import VerificationReport
 from migrator.state.traces import sign_of_use_in
-from migrator.verification.findings import VerificationReport
 from tests.command import snapshot
 from tests.crash.scenarios import Tree, scratch
 

@@ -13,7 +13,7 @@ from migrator.commands.migrate import migrate
 from migrator.commands.verify import verify
 from migrator.layer.tarsplit import Record
 from migrator.progress import Progress
-from migrator.verification.findings import VerificationReport
+from migrator.report.verification import VerificationReport
 from tests.verify_roots import build
 
 FILES = {

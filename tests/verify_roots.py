@@ -12,8 +12,8 @@ from blake3 import blake3
 
 from migrator.commands.verify import verify
 from migrator.progress import Progress
+from migrator.report.verification import VerificationReport
 from migrator.state.manifest import Entry, Manifest
-from migrator.verification.findings import VerificationReport
 
 
 @dataclass

@@ -12,8 +12,8 @@ from migrator.commands.export import FORMATS, STDOUT
 from migrator.commands.export import export as export_images
 from migrator.errors import UsageError
 from migrator.export.compression import Algorithm
-from migrator.export.summary import ExportSummary
 from migrator.progress import print_event
+from migrator.report.export import ExportSummary
 from migrator.report.writing import write_report
 from migrator.text import count
 

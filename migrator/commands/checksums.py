@@ -13,11 +13,11 @@ from pathlib import Path
 
 from migrator.layer.task import HashedLayer
 from migrator.legacy.root import open_root
-from migrator.migration.hashing import hash_layers
+from migrator.migration.hashing import hash_layers, record_faults
 from migrator.migration.plan import make_plan
 from migrator.migration.space import Space
 from migrator.progress import Progress
-from migrator.report.layers import failures, layer_rows, record_faults
+from migrator.report.layers import failures, layer_rows
 from migrator.report.summary import Summary, Timings
 from migrator.state import lock
 from migrator.state.directory import StateDirectory
@@ -87,7 +87,7 @@ def checksums(
                     _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
     summary.images = len(plan.tasks)
     summary.layers = layer_rows(hashed, {})
-    summary.problems = [*concerned, *record_faults(hashed), *failures(hashed)]
+    summary.problems = [*concerned, *record_faults(hashed.layers), *failures(hashed)]
     return summary
 
 

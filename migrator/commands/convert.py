@@ -14,12 +14,12 @@ from migrator.conversion.stored import to_build, without
 from migrator.conversion.trees import Converted, convert, stage_trees
 from migrator.errors import Problem
 from migrator.legacy.root import LegacyRoot
-from migrator.migration.hashing import Hashed, hash_layers
+from migrator.migration.hashing import Hashed, hash_layers, record_faults
 from migrator.migration.rewriting import rewrite
 from migrator.migration.space import NOTHING, Space, check_space
 from migrator.progress import Progress
 from migrator.report.conversion import Conversion
-from migrator.report.layers import count_carried, count_migrated, record_faults
+from migrator.report.layers import count_carried, count_migrated
 from migrator.report.summary import Summary
 from migrator.state import publication
 from migrator.state.directory import Phase
@@ -102,7 +102,7 @@ def _prepare(plan: ConversionPlan, summary: Summary, progress: Progress) -> Conv
                 built = BuiltDirectories(converted, legacy.chains, names)
                 rewritten = rewrite(plan.legacy, hashed, staging, built)
                 directories |= rewritten.directories
-                problems |= dict.fromkeys((*record_faults(hashed), *rewritten.problems))
+                problems |= dict.fromkeys((*record_faults(hashed.layers), *rewritten.problems))
                 count_migrated(summary, hashed, rewritten)
             summary.problems = list(problems)
             stage_trees(converted, directories, names, state, staging)

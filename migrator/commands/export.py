@@ -25,8 +25,8 @@ from migrator.export.schema import faults_of
 from migrator.export.source import Image, Source, collect
 from migrator.export.space import check_space
 from migrator.export.stores import open_stores
-from migrator.export.summary import ExportSummary
 from migrator.progress import Progress
+from migrator.report.export import ExportSummary
 from migrator.report.summary import Timings
 from migrator.system import disk
 from migrator.system.host import Host, default_workers

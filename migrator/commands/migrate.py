@@ -9,12 +9,12 @@ from migrator.commands.convert import convert_root
 from migrator.conversion.planning import check_target
 from migrator.legacy.daemon import refuse_daemon
 from migrator.legacy.root import LegacyRoot, open_root
-from migrator.migration.hashing import hash_layers
+from migrator.migration.hashing import hash_layers, record_faults
 from migrator.migration.plan import make_plan
 from migrator.migration.rewriting import rewrite
 from migrator.migration.space import Space
 from migrator.progress import Progress
-from migrator.report.layers import count_migrated, record_faults
+from migrator.report.layers import count_migrated
 from migrator.report.summary import Summary, Timings
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
@@ -104,4 +104,4 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
         progress.phase("publishing")
         publication.publish(state)
     count_migrated(summary, hashed, rewritten)
-    summary.problems = [*plan.problems, *record_faults(hashed), *rewritten.problems]
+    summary.problems = [*plan.problems, *record_faults(hashed.layers), *rewritten.problems]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from migrator.conversion.planning import ConversionPlan, check_target, make_conversion_plan
-from migrator.legacy.root import AUTO, open_root
+from migrator.drivers import AUTO
+from migrator.legacy.root import open_root
 from migrator.migration.plan import Plan, make_plan
 from migrator.store import overlay2
 

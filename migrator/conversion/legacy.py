@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 from migrator.conversion.building import Origin
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
-from migrator.conversion.stored import Store
+from migrator.conversion.stored import Transferable
 from migrator.conversion.trees import Converted
 from migrator.errors import FormatError, LayerError
 from migrator.layer.identity import chain_id
@@ -26,7 +27,7 @@ class LegacyLayers:
 
 
 def legacy_layers(
-    plan: Plan, hashed: Hashed, stage: Stage, names: Names, stored: Store | None
+    plan: Plan, hashed: Hashed, stage: Stage, names: Names, stored: Transferable | None
 ) -> LegacyLayers:
     """All layers that were hashed, as far as the new store has not got them; containers, too.
 
@@ -64,20 +65,19 @@ def legacy_layers(
     return LegacyLayers(Layers(driver, tuple(images), tuple(containers)), chains)
 
 
-def _chains(plan: Plan, hashed: Hashed, stage: Stage, stored: Store | None) -> dict[str, str]:
+def _chains(
+    plan: Plan, hashed: Hashed, stage: Stage, stored: Transferable | None
+) -> dict[str, str]:
     """The chainIDs of all images whose layers are known, by v1 ID."""
     chains: dict[str, str] = {}
     for image in plan.images:
         if (image_id := plan.migrated.get(image.v1_id)) is not None:
-            if stored is not None and image_id in stored.images:
-                chain = stored.images[image_id].chain
-                assert chain is not None
+            chain = stored.images[image_id].chain if stored and image_id in stored.images else None
+            with contextlib.suppress(FormatError):
+                known = None if chain else existing_image(plan, stage, image.v1_id)
+                chain = known.stack.chain if known else chain
+            if chain is not None:
                 chains[image.v1_id] = chain
-                continue
-            try:
-                chains[image.v1_id] = existing_image(plan, stage, image_id).chain
-            except FormatError:
-                continue
         elif image.v1_id in hashed.layers and (image.parent is None or image.parent in chains):
             parent = None if image.parent is None else chains[image.parent]
             chains[image.v1_id] = chain_id(parent, hashed.layers[image.v1_id].digest.diff_id)

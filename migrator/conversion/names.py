@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 from migrator.errors import FormatError, LayerError
 from migrator.store import overlay2
+from migrator.store.layerdb import LayerStore
+from migrator.store.layout import Layout
+from migrator.store.lines import line
 from migrator.system.rootfiles import RootFiles
-from migrator.verification.layers import LayerStore, line
 
 
 class Names:
@@ -26,7 +28,7 @@ class Names:
         self._store = store
         self._taken = {overlay2.LINKS, *files.names(overlay2.NAME)}
         self._links_taken = set(files.names(f"{overlay2.NAME}/{overlay2.LINKS}"))
-        self._mounts = set(files.names(f"image/{overlay2.NAME}/layerdb/mounts"))
+        self._mounts = set(files.names(Layout(overlay2.NAME).mounts))
         self._links: dict[str, str] = {}
         self._stacks: dict[str | None, tuple[str, ...]] = {None: ()}
 

@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from migrator import drivers
 from migrator.conversion.names import Names
 from migrator.conversion.space import expected_need, expected_way
-from migrator.conversion.stored import Store, images_in, read_store, to_build
-from migrator.drivers import Driver
-from migrator.errors import DataRootError, DriverError, FormatError, Problem, UsageError
-from migrator.legacy.root import AUTO, LegacyRoot
-from migrator.migration.plan import Plan, is_marked, left_out_before, make_plan
+from migrator.conversion.stored import Transferable, read_transferable, to_build
+from migrator.drivers import AUTO, Driver
+from migrator.errors import DataRootError, FormatError, Problem, UsageError
+from migrator.legacy.root import LegacyRoot
+from migrator.migration.plan import Plan, left_out_before, make_plan, why_nothing_new
 from migrator.migration.space import NOTHING, Need
 from migrator.report.model import Load
-from migrator.report.problems import nothing_new as nothing_new_in
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store import overlay2
+from migrator.store.choice import choose_store, stores_in
+from migrator.store.imagedb import image_ids
+from migrator.store.layerdb import read_layers
+from migrator.store.layout import TOP
+from migrator.store.markers import is_migrated
 from migrator.store.references import read_names
 from migrator.system.rootfiles import RootFiles
 from migrator.tree.overlaydir import Way
-from migrator.verification.findings import Findings
-from migrator.verification.layers import read_layers
 
 TARGETS = (overlay2.NAME,)
 
@@ -48,7 +50,7 @@ class ConversionPlan:
     target: str
     state: StateDirectory
     legacy: Plan | None = None
-    stored: Store | None = None
+    stored: Transferable | None = None
     nothing_to_do: str | None = None
     problems: tuple[Problem, ...] = ()
     images: int = 0
@@ -85,20 +87,16 @@ def make_conversion_plan(root: LegacyRoot, chosen: str, target: str) -> Conversi
     """
     state = StateDirectory.next(root.path, target)
     with RootFiles(root.path) as files:
-        found = [
-            name
-            for name in files.names("image")
-            if name in drivers.KNOWN and files.is_directory(f"image/{name}/layerdb")
-        ]
-        name = _source(root, found, chosen, target)
+        found = [name for name in stores_in(files) if name in drivers.KNOWN]
+        name = _source(files, root, found, chosen, target)
         driver = root.driver_called(name)
         if name == target:
             reason = f"the store is one of {target} already, nothing to do"
             return ConversionPlan(root, driver, target, state, nothing_to_do=reason)
-        there = images_in(files, target)
+        there = image_ids(files, target)
         stored = None
         if name in found:
-            stored = _unnamed_since(read_store(files, driver), state, there)
+            stored = _unnamed_since(read_transferable(files, driver), state, there)
         legacy = None
         if root.has_store and root.driver_name == name:
             legacy = make_plan(root, target, stored.images if stored else ())
@@ -107,10 +105,10 @@ def make_conversion_plan(root: LegacyRoot, chosen: str, target: str) -> Conversi
 
 def names_in(files: RootFiles, root: LegacyRoot, target: str) -> Names:
     """The names in the target driver's directory."""
-    return Names(files, read_layers(files, drivers.get(target, root.path), Findings()))
+    return Names(files, read_layers(files, drivers.get(target, root.path)))
 
 
-def _unnamed_since(store: Store, state: StateDirectory, there: Set[str]) -> Store:
+def _unnamed_since(store: Transferable, state: StateDirectory, there: Set[str]) -> Transferable:
     """The store without the names of images that came over in an earlier run for this target.
 
     Their owner may have removed some since. `there` are the images of the target.
@@ -132,13 +130,13 @@ def _plan(
     driver: Driver,
     state: StateDirectory,
     legacy: Plan | None,
-    stored: Store | None,
+    stored: Transferable | None,
     there: Set[str],
 ) -> ConversionPlan:
     if stored and not (legacy or stored.layers or stored.images) and stored.problems:
         raise DataRootError(
             f"nothing of it can be migrated; {stored.problems[0]}",
-            subject=str(root.path / "image" / driver.name),
+            subject=str(root.path / TOP / driver.name),
         )
     to_come = to_build(stored, names_in(files, root, state.target)) if stored else None
     problems = dict.fromkeys(
@@ -164,7 +162,7 @@ def _plan(
         state=state,
         legacy=legacy,
         stored=stored,
-        nothing_to_do=nothing_new_in(problems, state.target) if nothing_new else None,
+        nothing_to_do=why_nothing_new(problems, state.target) if nothing_new else None,
         problems=tuple(problems),
         images=len(legacy.tasks if legacy else ()) + len(images),
         to_build=(
@@ -180,7 +178,7 @@ def _plan(
     )
 
 
-def _names_to_come(root: LegacyRoot, store: Store, target: str) -> Iterator[str]:
+def _names_to_come(root: LegacyRoot, store: Transferable, target: str) -> Iterator[str]:
     """The names in a store that the target has not, for whatever image."""
     known: Mapping[str, str] = {}
     with contextlib.suppress(FormatError):
@@ -192,27 +190,20 @@ def _way(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Way:
     return expected_way(driver, layers[0][0], driver.data_root) if layers else Way.COPY
 
 
-def _source(root: LegacyRoot, found: Sequence[str], chosen: str, target: str) -> str:
+def _source(
+    files: RootFiles, root: LegacyRoot, found: Sequence[str], chosen: str, target: str
+) -> str:
     """The driver of the store to convert; `target` if there is no other one.
 
     `found` are the drivers of the content-addressed stores.
     """
     legacy = root.has_store and root.driver_name != target
-    if chosen != AUTO:
-        if chosen not in found and not (legacy and chosen == root.driver_name):
-            raise DriverError("there is no store of this driver in image/", subject=chosen)
+    if legacy and chosen == root.driver_name:
         return chosen
     others = [name for name in found if name != target]
-    if legacy and {root.driver_name}.issuperset(others):
+    alone = {root.driver_name}.issuperset(others)
+    if chosen == AUTO and legacy and (alone or not is_migrated(root.path)):
         return root.driver_name
-    if legacy and not is_marked(root.path):
-        return root.driver_name
-    if len(others) > 1:
-        raise DriverError(
-            f"the stores of several drivers are in image/: {', '.join(others)}",
-            subject=str(root.path),
-            hint="say which one to migrate with -s, --storage-driver",
-        )
-    if not found:
-        raise DataRootError("no content-addressed store in image/", subject=str(root.path))
-    return others[0] if others else target
+    if chosen == AUTO and found and not others:
+        return target
+    return choose_store(files, found if chosen != AUTO else others, chosen)

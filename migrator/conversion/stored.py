@@ -1,4 +1,4 @@
-"""A content-addressed store (Docker >= 1.10) as a source: what of it is sound, and what is not."""
+"""A content-addressed store that is to be carried over to another storage driver."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.drivers import Driver
 from migrator.errors import FormatError, MigratorError, Problem, Subject
-from migrator.store import overlay2
+from migrator.store import overlay2, reader
+from migrator.store.containerconfig import CONFIG
+from migrator.store.faults import Finding
+from migrator.store.imagedb import StoredImage
+from migrator.store.layerdb import StoredLayer
+from migrator.store.mounts import Mount
+from migrator.store.references import StoredReference
+from migrator.store.usable import resting_on
 from migrator.system.files import MAX_JSON
 from migrator.system.rootfiles import RootFiles, json_object
 from migrator.text import shown
-from migrator.verification.containers import CONFIG
-from migrator.verification.findings import Finding, Findings
-from migrator.verification.images import StoredImage, read_images
-from migrator.verification.layers import LayerStore, StoredLayer, read_layers
-from migrator.verification.mounts import Mount, read_mounts
-from migrator.verification.references import StoredReference, read_references
 
 # Docker takes a container without a driver for one of aufs (daemon/daemon.go).
 _OLDEST_DRIVER = "aufs"
@@ -42,7 +43,7 @@ class StoredContainer:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class Transferable:
     """What can be carried over, and problems that tell what cannot.
 
     `layers` are by chainID, parents first; `images` by image ID.
@@ -56,37 +57,36 @@ class Store:
     problems: tuple[Problem, ...]
 
 
-def read_store(files: RootFiles, driver: Driver) -> Store:
+def read_transferable(files: RootFiles, driver: Driver) -> Transferable:
     """Read the store `image/<driver>/`; what is wrong in it becomes a problem."""
-    findings = Findings()
-    found = read_layers(files, driver, findings)
-    all_images = read_images(files, driver.name, found, findings)
-    references = [*read_references(files, driver.name, all_images, findings)]
-    mounts = read_mounts(files, driver, found, findings)
-    problems: list[Problem] = []
-    store = _resting_on(
-        found.layers,
-        Store(
+    store = reader.read_store(files, driver)
+    mounts, problems = store.mounts.mounts, []
+    containers = [*_containers(files, driver, mounts, store.images.present)]
+    problems += [each for each in containers if isinstance(each, Problem)]
+    found = _resting_on(
+        store.layers.layers,
+        Transferable(
             driver,
-            found.layers,
-            all_images.images,
-            tuple(reference for reference in references if reference.sound),
-            tuple(_containers(files, driver, mounts, all_images.present, problems)),
+            store.layers.layers,
+            store.images.images,
+            tuple(each for each in store.references.references if each.sound),
+            tuple(each for each in containers if isinstance(each, StoredContainer)),
             (),
         ),
+        {each.name: each.reason for each in reversed(store.layers.findings)},
     )
     carried: set[tuple[Subject, str]] = {
-        *((Subject.LAYER, chain) for chain in store.layers),
-        *((Subject.IMAGE, image_id) for image_id in store.images),
-        *((Subject.TAG, reference.key) for reference in store.references),
-        *((Subject.CONTAINER, container.id) for container in store.containers),
+        *((Subject.LAYER, chain) for chain in found.layers),
+        *((Subject.IMAGE, image_id) for image_id in found.images),
+        *((Subject.TAG, reference.key) for reference in found.references),
+        *((Subject.CONTAINER, container.id) for container in found.containers),
     }
-    problems = [*_problems(findings, carried), *problems, *store.problems]
+    problems = [*_problems(store.findings, carried), *problems, *found.problems]
     problems += [Problem(Subject.ROOT, shown(path), why) for path, why in files.unreadable.items()]
-    return dataclasses.replace(store, problems=tuple(problems))
+    return dataclasses.replace(found, problems=tuple(problems))
 
 
-def to_build(store: Store, names: Names) -> Layers:
+def to_build(store: Transferable, names: Names) -> Layers:
     """The layers of a store that overlay2 has not got."""
     images = (
         ImageLayer(
@@ -111,12 +111,7 @@ def to_build(store: Store, names: Names) -> Layers:
     return Layers(store.driver, tuple(images), tuple(containers))
 
 
-def images_in(files: RootFiles, driver: str) -> frozenset[str]:
-    """The image IDs of a driver's store."""
-    return read_images(files, driver, LayerStore(frozenset(), {}), Findings()).present
-
-
-def without(store: Store, failed: Mapping[str, MigratorError]) -> Store:
+def without(store: Transferable, failed: Mapping[str, MigratorError]) -> Transferable:
     """The store without its layers (chainIDs) and containers that could not be built."""
     mine = {*store.layers, *(each.id for each in store.containers)}
     failed = {name: error for name, error in failed.items() if name in mine}
@@ -132,23 +127,23 @@ def without(store: Store, failed: Mapping[str, MigratorError]) -> Store:
     ]
     containers = tuple(each for each in store.containers if each.id not in failed)
     store = dataclasses.replace(store, containers=containers, problems=(*store.problems, *problems))
-    return _resting_on({k: v for k, v in store.layers.items() if k not in failed}, store)
+    reasons = {chain: shown(str(error)) for chain, error in failed.items()}
+    layers = {k: v for k, v in store.layers.items() if k not in failed}
+    return _resting_on(layers, store, reasons)
 
 
-def _resting_on(layers: Mapping[str, StoredLayer], store: Store) -> Store:
+def _resting_on(
+    layers: Mapping[str, StoredLayer], store: Transferable, faults: Mapping[str, str]
+) -> Transferable:
     """The store with no other than these layers, and without all that needs another one."""
-    sound, reasons = _sound(layers)
-    images: dict[str, StoredImage] = {}
-    problems = list(store.problems)
-    for image_id, image in store.images.items():
-        if image.chain is None or image.chain in sound:
-            images[image_id] = image
-        else:
-            reason = reasons.get(image.chain, f"its layer {image.chain} cannot be used")
-            problems.append(Problem(Subject.IMAGE, image_id, reason))
+    usable = resting_on(layers, store.images, faults, overlay2.MAX_CHAIN)
+    problems = [
+        *store.problems,
+        *(Problem(Subject.IMAGE, *each) for each in usable.unusable_images.items()),
+    ]
     references = []
     for reference in store.references:
-        if reference.image_id in images:
+        if reference.image_id in usable.images:
             references.append(reference)
         else:
             reason = f"its image {reference.image_id} cannot be migrated"
@@ -156,48 +151,28 @@ def _resting_on(layers: Mapping[str, StoredLayer], store: Store) -> Store:
     containers = []
     for container in store.containers:
         parent = container.mount.parent
-        if parent is not None and parent not in sound:
-            reason = reasons.get(parent, f"the layer {parent} below it cannot be used")
-        elif container.image is not None and container.image not in images:
+        if parent is not None and parent not in usable.layers:
+            below = f"the layer {parent} below it cannot be used"
+            reason = usable.unusable_layers.get(parent, below)
+        elif container.image is not None and container.image not in usable.images:
             reason = f"its image {container.image} cannot be migrated"
         else:
             containers.append(container)
             continue
         problems.append(Problem(Subject.CONTAINER, shown(container.id), reason))
-    return Store(store.driver, sound, images, tuple(references), tuple(containers), tuple(problems))
+    return Transferable(
+        store.driver,
+        usable.layers,
+        usable.images,
+        tuple(references),
+        tuple(containers),
+        tuple(problems),
+    )
 
 
-def _origin(store: Store, layer: StoredLayer) -> Origin:
+def _origin(store: Transferable, layer: StoredLayer) -> Origin:
     below = None if layer.parent is None else store.layers[layer.parent].cache_id
     return Origin(layer.cache_id, below, store.driver.data_root / layer.record, layer.diff)
-
-
-def _sound(layers: Mapping[str, StoredLayer]) -> tuple[dict[str, StoredLayer], dict[str, str]]:
-    """The layers of which all below are there, parents first; why others cannot be carried over."""
-    depths: dict[str | None, int] = {None: 0}
-    sound: dict[str, StoredLayer] = {}
-    reasons: dict[str, str] = {}
-    for chain in layers:
-        line = []
-        at: str | None = chain
-        while at is not None and at in layers and at not in depths and at not in reasons:
-            line.append(at)
-            at = layers[at].parent
-        for member in reversed(line):
-            parent = layers[member].parent
-            depth = depths.get(parent)
-            if depth is None:
-                reasons[member] = reasons.get(
-                    parent or "", f"it builds on the layer {parent}, which cannot be used"
-                )
-            elif depth == overlay2.MAX_CHAIN:
-                reasons[member] = (
-                    f"it has more than {overlay2.MAX_CHAIN} layers, and Docker takes no more"
-                )
-            else:
-                depths[member] = depth + 1
-                sound[member] = layers[member]
-    return sound, reasons
 
 
 def _containers(
@@ -205,9 +180,8 @@ def _containers(
     driver: Driver,
     mounts: Mapping[str, Mount],
     images: Set[str],
-    problems: list[Problem],
-) -> Iterator[StoredContainer]:
-    """The containers of this driver whose writable layers are there."""
+) -> Iterator[StoredContainer | Problem]:
+    """The containers of this driver whose writable layers are there; why others are left out."""
     for name in files.names("containers"):
         path = f"containers/{name}/{CONFIG}"
         try:
@@ -219,14 +193,12 @@ def _containers(
             if container_driver != driver.name:
                 if container_driver != overlay2.NAME:
                     reason = f"it belongs to the driver {container_driver!s:.50}"
-                    problems.append(
-                        Problem(Subject.CONTAINER, shown(name), shown(reason), fatal=False)
-                    )
+                    yield Problem(Subject.CONTAINER, shown(name), shown(reason), fatal=False)
                 continue
             if name not in mounts or mounts[name].directories is None:
                 raise FormatError("its writable layer is missing")
         except FormatError as error:
-            problems.append(Problem(Subject.CONTAINER, shown(name), shown(error.message)))
+            yield Problem(Subject.CONTAINER, shown(name), shown(error.message))
             continue
         image = values.get("Image")
         has_image = isinstance(image, str) and image in images

@@ -20,7 +20,10 @@ _DRIVERS: dict[str, type[Driver]] = {
 }
 KNOWN = tuple(_DRIVERS)
 
-__all__ = ["KNOWN", "Driver", "get"]
+AUTO = "auto"
+"""In place of a name: find out which driver it is."""
+
+__all__ = ["AUTO", "KNOWN", "Driver", "get"]
 
 
 def get(

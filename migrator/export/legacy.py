@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
-from pathlib import Path
-
-import orjson
+from collections.abc import Iterator, Mapping, Set
 
 from migrator.errors import Problem, Subject
 from migrator.export.layers import Layer, Layers
@@ -14,15 +11,12 @@ from migrator.export.naming import key_of
 from migrator.export.source import Image, Source
 from migrator.layer.identity import hex_part
 from migrator.legacy.containers import LegacyContainer
-from migrator.legacy.graph import LegacyImage
 from migrator.legacy.linkgraph import Link
 from migrator.legacy.naming import is_v1_id
-from migrator.legacy.repositories import Reference
 from migrator.legacy.root import LegacyRoot
-from migrator.migration.hashing import Hashed
+from migrator.migration.hashing import record_faults
+from migrator.migration.identify import Identified, identify
 from migrator.migration.plan import Plan
-from migrator.migration.rewriting import rewrite
-from migrator.report.layers import record_faults
 
 
 class ImagesOnly(LegacyRoot):
@@ -69,46 +63,66 @@ class LegacySource(Source):
         ]
 
     def images(self, handles: Set[str], layers: Layers) -> tuple[list[Image], list[Problem]]:
-        hashed, stage = _hashed(layers), _Memory()
-        # Everything is made anew, so that nothing depends on what else the data root holds.
-        plan = dataclasses.replace(
-            self._plan,
-            images=self._chosen(handles),
-            migrated={},
-            references=self._references(handles),
-        )
-        rewritten = rewrite(plan, hashed, stage)
-        problems = [*record_faults(hashed), *rewritten.problems]
-        images: list[Image] = []
-        names = stage.names(plan.driver.name)
-        seen: set[str] = set()
-        for image in plan.images:
-            image_id = rewritten.images.get(image.v1_id)
+        problems = record_faults({key: layer.hashed for key, layer in layers.read.items()})
+        images: dict[str, Image] = {}
+        ids: dict[str, str] = {}
+        # The last parent counts, as it does in a store that is written.
+        parents: dict[str, str] = {}
+        for each in self._identified(self._with_ancestors(handles), layers):
+            if each.problem is not None:
+                problems.append(each.problem)
+            if each.identity is None:
+                continue
+            image_id = ids[each.image.v1_id] = each.identity.image_id
+            if each.parent is not None:
+                parents[image_id] = each.parent.image_id
             # Several v1 images may have become one.
-            if image.v1_id in handles and image_id is not None and image_id not in seen:
-                seen.add(image_id)
-                config, parent = stage.image(plan.driver.name, image_id)
-                images.append(
-                    Image(
-                        image_id,
-                        config,
-                        self._diff_ids(image.v1_id, layers),
-                        tuple(sorted(key for key, other in names.items() if other == image_id)),
-                        parent,
-                    )
-                )
-        return images, problems
+            if each.image.v1_id in handles and image_id not in images:
+                diff_ids = each.identity.stack.diff_ids
+                images[image_id] = Image(image_id, each.identity.config, diff_ids, (), None)
+        names, unnamed = self._named(handles, ids)
+        found = [
+            dataclasses.replace(
+                image, names=tuple(names.get(image_id, ())), parent=parents.get(image_id)
+            )
+            for image_id, image in images.items()
+        ]
+        return found, [*problems, *unnamed]
 
     def identified(self, layers: Layers) -> None:
         """Know the images by image ID, too, all layers having been read."""
-        plan = dataclasses.replace(self._plan, migrated={}, references=())
-        rewritten = rewrite(plan, _hashed(layers), _Memory())
-        ids = {hex_part(image_id): v1_id for v1_id, image_id in rewritten.images.items()}
+        every = self._identified({*self._parents}, layers)
+        ids = {hex_part(x.identity.image_id): x.image.v1_id for x in every if x.identity}
         self.ids = {**ids, **self.ids}
 
-    def _chosen(self, handles: Set[str]) -> tuple[LegacyImage, ...]:
-        wanted = self._with_ancestors(handles)
-        return tuple(image for image in self._plan.images if image.v1_id in wanted)
+    def _identified(self, wanted: Set[str], layers: Layers) -> Iterator[Identified]:
+        """All is made anew, so that nothing depends on what else the data root holds."""
+        diff_ids = {key: layer.diff_id for key, layer in layers.read.items()}
+        images = (image for image in self._plan.images if image.v1_id in wanted)
+        return identify(images, diff_ids, layers.failed)
+
+    def _named(
+        self, handles: Set[str], ids: Mapping[str, str]
+    ) -> tuple[dict[str, list[str]], list[Problem]]:
+        """The sorted names of the chosen images, by image ID, as the migration gives them."""
+        given: dict[str, str] = {}
+        problems: list[Problem] = []
+        for each in self._plan.references:
+            # A name that the migration gives to another image is none of these.
+            if each.v1_id not in handles or self.names[each.key] not in handles:
+                continue
+            image_id = ids.get(each.v1_id)
+            if image_id is None:
+                reason = f"its image {each.v1_id} could not be migrated"
+                problems.append(Problem(Subject.TAG, each.shown, reason))
+            elif (other := given.setdefault(each.key, image_id)) != image_id:
+                reason = f"it exists already and is another image, {other}"
+                problems.append(Problem(Subject.TAG, each.shown, reason))
+        names: dict[str, list[str]] = {}
+        for key, image_id in sorted(given.items()):
+            if "@" not in key:
+                names.setdefault(image_id, []).append(key)
+        return names, problems
 
     def _with_ancestors(self, handles: Set[str]) -> set[str]:
         wanted: set[str] = set()
@@ -118,66 +132,3 @@ class LegacySource(Source):
                 wanted.add(at)
                 at = self._parents[at]
         return wanted
-
-    def _references(self, handles: Set[str]) -> tuple[Reference, ...]:
-        """Those of the chosen images, but no name that the migration gives to another."""
-        return tuple(
-            each
-            for each in self._plan.references
-            if each.v1_id in handles and self.names[each.key] in handles
-        )
-
-    def _diff_ids(self, v1_id: str, layers: Layers) -> tuple[str, ...]:
-        line = []
-        at: str | None = v1_id
-        while at is not None:
-            line.append(layers.read[at].diff_id)
-            at = self._parents[at]
-        return tuple(reversed(line))
-
-
-class _Memory:
-    """A stage (`migrator.store.stage`) on which a store is described, not made."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, bytes] = {}
-
-    def present(self, path: str) -> bool:
-        return False
-
-    def current(self, path: str) -> bytes | None:
-        return None
-
-    def write(self, path: str, data: bytes, mode: int = 0o600) -> None:
-        self._files[path] = data
-
-    def link(self, path: str, source: Path) -> None:
-        """A layer's record, which an export does without."""
-
-    def replace(self, path: str, data: bytes) -> None:
-        self._files[path] = data
-
-    def image(self, driver: str, image_id: str) -> tuple[bytes, str | None]:
-        """An image's config and its parent's ID."""
-        name = f"image/{driver}/imagedb/{{}}/sha256/{hex_part(image_id)}"
-        parent = self._files.get(f"{name.format('metadata')}/parent")
-        return self._files[name.format("content")], None if parent is None else parent.decode()
-
-    def names(self, driver: str) -> dict[str, str]:
-        """All `NAME:TAG` with their image's ID."""
-        repositories = orjson.loads(self._files[f"image/{driver}/repositories.json"])
-        return {
-            key: image_id
-            for keys in repositories["Repositories"].values()
-            for key, image_id in keys.items()
-            if "@" not in key
-        }
-
-
-def _hashed(layers: Layers) -> Hashed:
-    """What the migration would know of these layers."""
-    return Hashed(
-        layers={key: layer.hashed for key, layer in layers.read.items()},
-        records=dict.fromkeys(layers.read, Path()),
-        failed=layers.failed,
-    )

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from migrator import drivers
 from migrator.drivers import Driver
-from migrator.errors import DataRootError, DriverError
 from migrator.export.legacy import ImagesOnly, LegacySource
 from migrator.export.source import Source
 from migrator.export.stored import StoredSource
-from migrator.legacy.root import AUTO, LegacyRoot, open_root
+from migrator.legacy.root import LegacyRoot, open_root
 from migrator.migration.plan import make_plan
 from migrator.state.directory import StateDirectory
-from migrator.system.files import inside, is_directory, list_directory
+from migrator.store.choice import choose_store, stores_in
+from migrator.store.layout import Layout
+from migrator.system.files import inside, is_directory
+from migrator.system.rootfiles import RootFiles
 
 
 def open_stores(
@@ -33,7 +35,7 @@ def open_stores(
         reader = root.driver_called(_of_store(root, driver))
         return reader, [StoredSource(reader)]
     reader = root.driver
-    stored = is_directory(inside(root.path, f"image/{reader.name}/layerdb"))
+    stored = is_directory(inside(root.path, Layout(reader.name).layerdb))
     if stored and not os.path.lexists(root.path / f"repositories-{reader.name}"):
         return reader, [StoredSource(reader)]
     plan = make_plan(ImagesOnly.of(root))
@@ -49,21 +51,7 @@ def open_stores(
 
 def _of_store(root: LegacyRoot, driver: str) -> str:
     """The driver of a data root without a legacy store."""
-    image = root.path / "image"
-    found = [
-        name
-        for name, is_dir in list_directory(image)
-        if is_dir and name in drivers.KNOWN and is_directory(image / name / "layerdb")
-    ]
-    if driver != AUTO:
-        if driver not in found:
-            raise DriverError("there is no store of this driver in image/", subject=driver)
-        return driver
-    if not found:
-        raise DataRootError("no content-addressed store in image/", subject=str(root.path))
-    if len(found) > 1:
-        raise DriverError(
-            f"the stores of several drivers are in image/: {', '.join(found)}",
-            hint="say which one with -s, --storage-driver",
-        )
-    return found[0]
+    with RootFiles(root.path) as files:
+        found = [name for name in stores_in(files) if name in drivers.KNOWN]
+        files.refuse_denied()
+        return choose_store(files, found, driver)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 SHA256 = "sha256:"
 
@@ -43,9 +43,14 @@ def chain_id(parent: str | None, diff_id: str) -> str:
     return sha256_digest(f"{parent} {diff_id}".encode())
 
 
-def chain_of(diff_ids: Iterable[str]) -> str | None:
-    """ChainID of a whole stack, bottom first; None for an empty one."""
+def chains_of(diff_ids: Iterable[str]) -> Iterator[str]:
+    """ChainIDs of a stack's layers, bottom first as they are given."""
     chain: str | None = None
     for diff_id in diff_ids:
         chain = chain_id(chain, diff_id)
-    return chain
+        yield chain
+
+
+def chain_of(diff_ids: Iterable[str]) -> str | None:
+    """ChainID of a whole stack, bottom first; None for an empty one."""
+    return [None, *chains_of(diff_ids)][-1]

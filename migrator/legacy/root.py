@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator import drivers
-from migrator.drivers import Driver
+from migrator.drivers import AUTO, Driver
 from migrator.errors import DataRootError, DriverError, PermissionDenied, Problem, UsageError
 from migrator.legacy.containers import LegacyContainer, read_containers
 from migrator.legacy.graph import Graph
@@ -16,8 +16,6 @@ from migrator.legacy.linkgraph import Link, read_links
 from migrator.legacy.repositories import Reference, read_repositories
 from migrator.system.files import is_directory, refusal
 from migrator.text import shown
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, Problem, Subject
 from migrator.layer.task import HashedLayer, hash_layer
 from migrator.layer.worker_loop import each_layer
 from migrator.migration.plan import Plan
@@ -65,3 +66,18 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
             space.hashed(v1_id)
             space.check()
     return hashed
+
+
+def record_faults(layers: Mapping[str, HashedLayer]) -> list[Problem]:
+    """News for the owner: layers whose tar-split record no longer fits their files."""
+    return [
+        Problem(
+            Subject.LAYER,
+            v1_id,
+            f"its tar-split record was of no use ({layer.fault}); its diff was made anew,"
+            " so its diffID may not be the one that registries know",
+            fatal=False,
+        )
+        for v1_id, layer in sorted(layers.items())
+        if layer.fault is not None
+    ]

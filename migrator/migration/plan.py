@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import msgspec
 
 from migrator.drivers import Driver
 from migrator.errors import FormatError, Problem, Subject
-from migrator.layer.identity import hex_part, is_sha256
+from migrator.layer.identity import is_sha256
 from migrator.layer.task import LayerTask
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
@@ -24,10 +23,12 @@ from migrator.migration.links import plan_links
 from migrator.state import left_out
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.traces import sign_of_use_in
-from migrator.store.markers import TAGS, read_image_map
+from migrator.store.containerconfig import CONFIG
+from migrator.store.layout import MOUNT_ID, Layout
+from migrator.store.markers import is_migrated, read_image_map
 from migrator.store.overlay2 import MAX_CHAIN
 from migrator.store.references import read_names
-from migrator.system.files import MAX_JSON, inside, is_regular, read_file
+from migrator.system.files import MAX_JSON, Inside, inside, is_regular, read_file
 
 # Docker <= 1.9 made no image of more than 127 layers; a chain far beyond that
 # only costs time and memory, which grow with its square.
@@ -105,7 +106,7 @@ def make_plan(root: LegacyRoot, target: str = "", carried: Container[str] = ()) 
     graph, driver = root.graph(), root.driver
     before = read_image_map(root.path)
     migrated = _migrated(root, target, before or {}, carried)
-    marked = before is not None and os.path.lexists(root.path / TAGS)
+    marked = is_migrated(root.path)
     lines = Lineage(driver, graph, MAX_CHAIN if converts else _MAX_DEPTH, migrated, before or {})
     all_references, bad_references = root.repositories()
     # Of images that were migrated before, their owner may have removed names since.
@@ -159,11 +160,12 @@ def _migrated(
     """Images that the map of an earlier migration names, and that are there, or `carried`."""
     if not before:
         return {}
-    content = inside(root.path, f"image/{target}/imagedb/content/sha256/_").parent
+    configs = Inside(root.path)
     return {
         v1_id: image_id
         for v1_id, image_id in before.items()
-        if is_sha256(image_id) and (image_id in carried or is_regular(content / hex_part(image_id)))
+        if is_sha256(image_id)
+        and (image_id in carried or is_regular(configs.path(Layout(target).config(image_id))))
     }
 
 
@@ -173,7 +175,7 @@ def _is_done(data_root: Path, target: str, container: str) -> bool:
     One that was moved to another storage driver since, or in a migration to that one,
     is there.
     """
-    path = f"containers/{container}/config.v2.json"
+    path = f"containers/{container}/{CONFIG}"
     try:
         config = read_file(inside(data_root, path), MAX_JSON)
         if config is None:
@@ -182,7 +184,7 @@ def _is_done(data_root: Path, target: str, container: str) -> bool:
     except (FormatError, msgspec.DecodeError):
         # Docker's own, and damaged: not ours to replace.
         return True
-    mount = f"image/{target}/layerdb/mounts/{container}/mount-id"
+    mount = f"{Layout(target).mount(container)}/{MOUNT_ID}"
     return driver not in ("", target) or is_regular(inside(data_root, mount))
 
 
@@ -195,11 +197,6 @@ def is_untouched(data_root: Path) -> bool:
     states = StateDirectory.all(data_root)
     ours = any(not each.target and each.phase is Phase.PUBLISHED for each in states)
     return ours and sign_of_use_in(data_root) is None
-
-
-def is_marked(data_root: Path) -> bool:
-    """Whether both markers say that a migration, ours or Docker's, was completed."""
-    return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
 
 
 def left_out_before(
@@ -232,3 +229,14 @@ def _task(state: StateDirectory, image: LegacyImage) -> LayerTask:
         new_record=state.records / f"{image.v1_id}.json.gz",
         size=image.layersize or 0,
     )
+
+
+def why_nothing_new(problems: Iterable[Problem], target: str = "") -> str:
+    """What there is to say of a root that has no more to migrate than the problems name.
+
+    `target` is the storage driver to which it is to be migrated, if not its own.
+    """
+    to = f" to {target}" if target else ""
+    if any(problem.fatal for problem in problems):
+        return f"nothing new to migrate{to}; this was left out before"
+    return f"already migrated{to}, nothing to do"

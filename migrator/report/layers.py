@@ -52,21 +52,6 @@ def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:
     ]
 
 
-def record_faults(hashed: Hashed) -> list[Problem]:
-    """News for the owner: layers whose tar-split record no longer fits their files."""
-    return [
-        Problem(
-            Subject.LAYER,
-            v1_id,
-            f"its tar-split record was of no use ({layer.fault}); its diff was made anew,"
-            " so its diffID may not be the one that registries know",
-            fatal=False,
-        )
-        for v1_id, layer in sorted(hashed.layers.items())
-        if layer.fault is not None
-    ]
-
-
 def failures(hashed: Hashed) -> list[Problem]:
     """A problem for every layer that could not be hashed."""
 

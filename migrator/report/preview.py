@@ -12,10 +12,10 @@ from typing import Any
 
 from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
-from migrator.migration.plan import Plan
+from migrator.migration.plan import Plan, why_nothing_new
 from migrator.report.document import head
 from migrator.report.model import Load, Speed
-from migrator.report.problems import nothing_new, problem_lines, problems_as_json
+from migrator.report.problems import problem_lines, problems_as_json
 from migrator.system.host import Host, default_workers
 from migrator.text import count, printable, quantity, shown
 
@@ -86,7 +86,7 @@ class Preview:
         plan = self.plan
         yield printable(f"{plan.root.path} (driver {plan.root.driver_name})")
         if plan.nothing_new:
-            yield f"  {nothing_new(plan.problems)}"
+            yield f"  {why_nothing_new(plan.problems)}"
         yield from self.counts()
         if verbose:
             yield from self.layer_lines()

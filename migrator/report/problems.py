@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from migrator.errors import Problem
@@ -18,17 +18,6 @@ def problem_lines(problems: Sequence[Problem], left_out: str = "Not migrated") -
         for problem in chosen:
             hint = f" ({problem.hint})" if problem.hint else ""
             yield printable(f"  {problem}{hint}")
-
-
-def nothing_new(problems: Iterable[Problem], target: str = "") -> str:
-    """What there is to say of a root that has no more to migrate than the problems name.
-
-    `target` is the storage driver to which it is to be migrated, if not its own.
-    """
-    to = f" to {target}" if target else ""
-    if any(problem.fatal for problem in problems):
-        return f"nothing new to migrate{to}; this was left out before"
-    return f"already migrated{to}, nothing to do"
 
 
 def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:

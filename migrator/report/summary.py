@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrator.errors import ExitCode, Problem
+from migrator.migration.plan import why_nothing_new
 from migrator.report.conversion import Conversion
 from migrator.report.document import head
 from migrator.report.model import Speed
-from migrator.report.problems import nothing_new, problem_lines, problems_as_json
+from migrator.report.problems import problem_lines, problems_as_json
 from migrator.report.timing import HashingTime
 from migrator.system.host import Host
 from migrator.text import count, printable, quantity
@@ -92,7 +93,7 @@ class Summary:
 
     def nothing_new(self, problems: Sequence[Problem], target: str = "") -> None:
         """There was nothing to do; `problems` are what was left out before."""
-        self.nothing_to_do = nothing_new(problems, target)
+        self.nothing_to_do = why_nothing_new(problems, target)
         self.problems = list(problems)
 
     @property

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from migrator.errors import FormatError, Subject
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.manifest import Entry, Manifest, Tree
+from migrator.store.faults import Finding, Findings
+from migrator.store.layout import TOP, part
 from migrator.system.rootfiles import RootFiles
-from migrator.verification.findings import Findings
 
 _MAX_MANIFEST = 1 << 30
 
@@ -48,13 +49,22 @@ class Held:
     used: str | None
 
 
-def read_manifests(files: RootFiles, findings: Findings) -> list[Made]:
-    """The manifests of finished migrations, the last one first; a damaged one is a finding."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """The finished migrations of a data root, the last one first."""
+
+    made: tuple[Made, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def read_history(files: RootFiles) -> History:
+    """Read the manifests of finished migrations; a damaged one is a finding."""
+    findings = Findings()
     named = (StateDirectory.named(files.root, name) for name in files.names())
     states = [state for state in named if state is not None]
     states.sort(key=lambda state: state.rank, reverse=True)
-    found = (_read_manifest(files, state, findings) for state in states)
-    return [made for made in found if made is not None]
+    found = [_read_manifest(files, state, findings) for state in states]
+    return History(tuple(made for made in found if made is not None), tuple(findings))
 
 
 def _read_manifest(files: RootFiles, state: StateDirectory, findings: Findings) -> Made | None:
@@ -121,12 +131,12 @@ def held_trees(made: Sequence[Made], driver: str, used: str | None) -> list[Tree
 def was_used_before(made: Sequence[Made]) -> bool:
     """Whether Docker >= 1.10 had been there before the last migration was complete."""
     manifests = [each.manifest for each in made]
-    return any(each.used for each in manifests) or "image" in manifests[-1].listing
+    return any(each.used for each in manifests) or TOP in manifests[-1].listing
 
 
 def _is_of_another(path: str, driver: str) -> bool:
-    top, _, rest = path.partition("/")
-    return top == "image" and rest.partition("/")[0] != driver
+    found = part(path)
+    return found is not None and found.driver != driver
 
 
 def _used_before(made: Sequence[Made], number: int) -> str | None:
@@ -144,17 +154,6 @@ def _original(made: Sequence[Made], found: Sequence[tuple[int, Entry]]) -> Origi
     if first.replaced is None:
         return None
     return Original(f"{made[number].directory}/saved/{first.path}", first.replaced)
-
-
-def check_originals(files: RootFiles, made: Sequence[Made], findings: Findings) -> None:
-    """What migrations replaced must be kept as it was, for `rollback` to put it back."""
-    for each in made:
-        for entry in each.manifest.files:
-            if entry.replaced is not None:
-                path = f"{each.directory}/saved/{entry.path}"
-                with findings.noting(Subject.ROOT, path, path):
-                    if files.digest(path)[0] != entry.replaced:
-                        raise FormatError("is no longer what was there before the migration")
 
 
 def originals(held: Mapping[str, Held]) -> dict[str, tuple[Entry, Original]]:

@@ -23,6 +23,8 @@ from migrator.errors import LayerError, StoreError
 from migrator.state.directory import Phase, StateDirectory, is_state
 from migrator.state.manifest import Entry, Manifest, Tree, file_digest
 from migrator.state.restoring import holds_names, names_given, withdraw_names, withhold_names
+from migrator.store import layout, markers
+from migrator.store.containerconfig import HOST_CONFIG
 from migrator.system import disk
 from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.system.files import Inside, regular_status
@@ -32,8 +34,8 @@ from migrator.tree.treefingerprint import fingerprint
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
 # it is in repositories.json; the markers say that there is nothing left to do.
-_ORDER = ("layerdb", "imagedb", "distribution", "repositories.json", "hostconfig.json")
-_TOP_ORDER = ("image", "containers", ".migration-v1-tags", ".migration-v1-images.json")
+_ORDER = (layout.LAYERS, layout.IMAGES, layout.DISTRIBUTION, layout.REFERENCES, HOST_CONFIG)
+_TOP_ORDER = (layout.TOP, "containers", markers.TAGS, markers.IMAGES)
 
 
 def publish(state: StateDirectory) -> None:
@@ -199,7 +201,7 @@ def _changes_since(state: StateDirectory, manifest: Manifest, phase: Phase) -> I
     before[""] = {*manifest.listing, *filter(is_state, _sorted(state.data_root, ()))}
     for directory, names in before.items():
         # The old daemon knows nothing of what is published in part, and may go on outside image/.
-        if not (complete or directory.startswith("image") or directory in ours):
+        if not (complete or directory.startswith(layout.TOP) or directory in ours):
             continue
         if _is_directory(state.data_root / directory):
             for name in _sorted(state.data_root / directory, ()):

@@ -9,25 +9,23 @@ whatever it says.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from migrator.errors import FormatError
-from migrator.layer.identity import hex_part, is_sha256
+from migrator.layer.identity import is_sha256
 from migrator.state.directory import StateDirectory
 from migrator.state.manifest import Entry, Manifest
+from migrator.store.layout import Kind, Layout, part
 from migrator.store.references import MAX_FILE, without_images
 from migrator.system import disk
 from migrator.system.files import Inside, read_file, regular_status
 
-_names = re.compile(r"image/[^/]+/repositories\.json")
-_image = re.compile(r"(image/[^/]+)/imagedb/content/sha256/[^/]+")
-
 
 def holds_names(entry: Entry) -> bool:
     """Whether it is a file of names."""
-    return _names.fullmatch(entry.path) is not None
+    found = part(entry.path)
+    return found is not None and found.kind is Kind.REFERENCES
 
 
 def withhold_names(state: StateDirectory, manifest: Manifest, entry: Entry) -> list[str]:
@@ -70,8 +68,8 @@ def _given(state: StateDirectory, manifest: Manifest) -> Iterator[tuple[str, byt
     ours = _images(manifest)
     published = {entry.path for entry in manifest.files}
     latest = max((entry.mtime_ns for entry in manifest.files), default=0)
-    stores = sorted({match[1] for path in ours if (match := _image.fullmatch(path))})
-    for path in (f"{store}/repositories.json" for store in stores):
+    stores = sorted({found.driver for path in ours if (found := part(path))})
+    for path in (Layout(driver).references for driver in stores):
         place = state.data_root / path
         if path in published or not os.path.lexists(place):
             continue
@@ -83,15 +81,17 @@ def _given(state: StateDirectory, manifest: Manifest) -> Iterator[tuple[str, byt
 def _images(manifest: Manifest) -> frozenset[str]:
     """The configs of images that the migration brought, which go away with it."""
     added = (entry.path for entry in manifest.files if entry.replaced is None)
-    return frozenset(path for path in added if _image.fullmatch(path))
+    return frozenset(path for path in added if (x := part(path)) and x.kind is Kind.CONFIG)
 
 
 def _without(place: Path, path: str, is_gone: Callable[[str], bool]) -> tuple[bytes, list[str]]:
     """What is at `place`, for a file of names at `path`, without images that are gone."""
-    content = f"{path.rpartition('/')[0]}/imagedb/content/sha256"
+    found = part(path)
+    assert found is not None
+    layout = Layout(found.driver)
 
     def is_left_out(image_id: str) -> bool:
-        return is_sha256(image_id) and is_gone(f"{content}/{hex_part(image_id)}")
+        return is_sha256(image_id) and is_gone(layout.config(image_id))
 
     try:
         return without_images(read_file(place, MAX_FILE), path, is_left_out)

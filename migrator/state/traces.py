@@ -11,14 +11,15 @@ from blake3 import blake3
 from migrator.errors import FormatError
 from migrator.state.bookkeeping import bookkeeping, changes, is_same_time
 from migrator.state.directory import is_state
-from migrator.state.history import Held, Made, held_files, read_manifests
+from migrator.state.history import Held, Made, held_files, read_history
 from migrator.state.manifest import Entry, Manifest
+from migrator.store.containerconfig import CONFIG
+from migrator.store.layout import TOP, Layout, part
+from migrator.store.lines import HEX
 from migrator.store.markers import TAGS
 from migrator.system.rootfiles import RootFiles, json_object
-from migrator.verification.findings import Findings
-from migrator.verification.layers import HEX
 
-_CONFIG = "/config.v2.json"
+_CONFIG = f"/{CONFIG}"
 
 
 def sign_of_use_in(data_root: Path) -> str | None:
@@ -38,7 +39,7 @@ def what_docker_left(data_root: Path) -> tuple[list[Entry], str | None]:
 
 
 def _sign_since(files: RootFiles) -> str | None:
-    made = read_manifests(files, Findings())
+    made = read_history(files).made
     if not made:
         return None
     return sign_of_use(files, made, held_files(made, made[0].manifest.driver))
@@ -62,10 +63,8 @@ def is_written_by_docker(files: RootFiles, entry: Entry) -> bool:
 
 def is_written_once(path: str) -> bool:
     """Whether Docker never changes a published file, but for removing it."""
-    match path.split("/"):
-        case ["image", _, "layerdb", *_] | ["image", _, "imagedb", "content", *_]:
-            return True
-    return path == TAGS
+    found = part(path)
+    return path == TAGS or (found is not None and found.is_written_once)
 
 
 def has_kept_times(files: RootFiles, held: Mapping[str, Held], *, exactly: bool = False) -> bool:
@@ -113,7 +112,7 @@ def _new_objects(files: RootFiles, last: Manifest) -> Iterator[str]:
 
 def _new_containers(files: RootFiles, last: Manifest) -> Iterator[str]:
     containers = {*files.names("containers")}
-    if "image" in last.listing:
+    if TOP in last.listing:
         # Of one that was there before, Docker may have made the config before, too.
         containers.difference_update(last.joined.get("containers", containers))
     for path in (f"containers/{name}{_CONFIG}" for name in sorted(containers)):
@@ -131,13 +130,12 @@ def _known(last: Manifest) -> Iterator[tuple[str, set[str]]]:
 
     One of which it did not look at the names tells nothing.
     """
-    base = f"image/{last.driver}"
+    layout = Layout(last.driver)
     tops = {tree.path.partition("/")[0] for tree in last.trees}
-    stored = (f"{base}/{name}" for name in ("layerdb/sha256", "layerdb/mounts"))
-    for directory in (*tops, *stored, f"{base}/imagedb/content/sha256"):
+    for directory in (*tops, layout.layers, layout.mounts, layout.configs):
         if directory in last.joined:
             yield directory, {*last.joined[directory]}
-        elif directory in last.directories or "image" not in last.listing:
+        elif directory in last.directories or TOP not in last.listing:
             yield directory, set()
 
 

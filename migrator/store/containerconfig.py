@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from migrator import gojson
 from migrator.gojson import STRINGS, Struct, member, scan
 
+CONFIG = "config.v2.json"
+HOST_CONFIG = "hostconfig.json"
+
 _IMAGE = "Image"
 _DRIVER = "Driver"
 _LINKS = "Links"

@@ -6,6 +6,7 @@ empty (Docker 1.10 `migrate/v1/migratev1.go`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def read_image_map(data_root: Path) -> dict[str, str] | None:
     if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
         raise FormatError("not a map of v1 IDs to image IDs", subject=str(path))
     return values
+
+
+def is_migrated(data_root: Path) -> bool:
+    """Whether both markers say that a migration, ours or Docker's, was completed."""
+    return read_image_map(data_root) is not None and os.path.lexists(data_root / TAGS)
 
 
 def _says(raw: bytes, images: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from blake3 import blake3
 
 from migrator.errors import AS_ROOT, DataRootError, FormatError, PermissionDenied
+from migrator.text import shown
 
 # Docker's largest metadata file, repositories.json, takes some 200 bytes a tag.
 _MAX_FILE = 64 << 20
@@ -124,6 +125,12 @@ class RootFiles:
         except FormatError as error:
             self.unreadable[path] = error.message
         return []
+
+    def refuse_denied(self) -> None:
+        """Raise PermissionDenied where more than a fault of the store keeps its files from us."""
+        if self.denied:
+            subject = shown(str(self.root / self.denied.removesuffix("/.")))
+            raise PermissionDenied("may be read by root only", subject=subject, hint=AS_ROOT)
 
     def _refused(self, path: str, error: OSError) -> FormatError:
         if error.errno == errno.ELOOP:

@@ -16,15 +16,12 @@ from blake3 import blake3
 from migrator.errors import FormatError, Subject
 from migrator.state.history import Original
 from migrator.state.manifest import Entry
-from migrator.store.containerconfig import with_these_links
+from migrator.store.containerconfig import CONFIG, HOST_CONFIG, with_these_links
+from migrator.store.faults import Finding, Findings
+from migrator.store.imagedb import ImageStore
+from migrator.store.lines import DIGEST
+from migrator.store.mounts import Mount
 from migrator.system.rootfiles import MissingFileError, RootFiles, json_object
-from migrator.verification.findings import Findings
-from migrator.verification.images import ImageStore
-from migrator.verification.layers import DIGEST
-from migrator.verification.mounts import Mount
-
-CONFIG = "config.v2.json"
-HOST_CONFIG = "hostconfig.json"
 
 # Hostname and MacAddress are not among them: starting a container may set them.
 _FACTS = ("ID", "Created", "Path", "Args")
@@ -70,8 +67,9 @@ class Surroundings:
     elsewhere: Sequence[Set[str]]
 
 
-def check_containers(files: RootFiles, around: Surroundings, findings: Findings) -> int:
-    """Check all containers that have a config.v2.json; returns how many there are."""
+def check_containers(files: RootFiles, around: Surroundings) -> tuple[int, tuple[Finding, ...]]:
+    """Check all containers that have a config.v2.json: how many there are, and what is wrong."""
+    findings = Findings()
     count = 0
     for name in files.names("containers"):
         path = f"containers/{name}/{CONFIG}"
@@ -84,7 +82,7 @@ def check_containers(files: RootFiles, around: Surroundings, findings: Findings)
         path = f"containers/{name}/{HOST_CONFIG}"
         with findings.noting(Subject.CONTAINER, name, path):
             _check_host_config(files, path, around)
-    return count
+    return count, tuple(findings)
 
 
 def _check_config(

@@ -12,9 +12,9 @@ from migrator.errors import LayerError, Subject
 from migrator.layer.hashing import digest_record
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import StoredLayer
 from migrator.tree.pairs import walk
-from migrator.verification.findings import Finding, Findings
-from migrator.verification.layers import StoredLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def check_contents(
     for done in each_layer("verify", tasks, job, driver, workers, progress, fault):
         bytes_hashed += done.amount
         if (finding := finding_of(done)) is not None:
-            findings.include(finding)
+            findings.include((finding,))
     return bytes_hashed
 
 

@@ -19,11 +19,11 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, Subject
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import StoredLayer
 from migrator.tree.pairs import Node, Pair, PairWalk
 from migrator.verification.coverage import WHITEOUT, Coverage
-from migrator.verification.findings import Finding, Findings
 from migrator.verification.headers import header_differences
-from migrator.verification.layers import StoredLayer
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 256 << 10
@@ -82,8 +82,7 @@ def check_trees(
     job = functools.partial(check_tree, driver)
     for done in each_layer("compare trees", tasks, job, driver, workers, progress, fault):
         bytes_compared += done.amount
-        for finding in found_in(done):
-            findings.include(finding)
+        findings.include(found_in(done))
     return bytes_compared
 
 

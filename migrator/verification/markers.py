@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Set
 
 from migrator.errors import FormatError, Subject
+from migrator.store.faults import Finding, Findings
+from migrator.store.imagedb import ImageStore
+from migrator.store.lines import DIGEST, HEX
 from migrator.store.markers import IMAGES, TAGS
 from migrator.system.rootfiles import MissingFileError, RootFiles, json_object
-from migrator.verification.findings import Findings
-from migrator.verification.images import ImageStore
-from migrator.verification.layers import DIGEST, HEX
 
 
 def check_markers(
-    files: RootFiles, store: ImageStore, untouched: bool, findings: Findings
-) -> dict[str, str]:
-    """Check both; returns the map of v1 IDs to image IDs, empty without one.
+    files: RootFiles, store: ImageStore, untouched: bool
+) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Check both: the map of v1 IDs to image IDs, empty without one, and what is wrong.
 
     Docker keeps the entries of images that were removed, so only on an
     `untouched` root must all images be there. Legacy images need not be: an old
     daemon that goes on removes some, their owner in the end all of them.
     """
+    findings = Findings()
     with findings.noting(Subject.ROOT, TAGS, TAGS):
         if (status := files.status(TAGS)) is not None and status.st_size:
             raise FormatError("is not empty")
@@ -29,7 +30,7 @@ def check_markers(
         try:
             values = json_object(files.read(IMAGES))
         except MissingFileError:
-            return images
+            return images, tuple(findings)
         legacy = set(files.names("graph"))
         for v1_id, image_id in values.items():
             if HEX.fullmatch(v1_id) is None:
@@ -41,7 +42,7 @@ def check_markers(
                 raise FormatError(f"has {v1_id}, where the legacy image is {other}")
             if untouched and image_id not in store.present:
                 raise FormatError(f"has {image_id} for {v1_id}, which is not there")
-    return images
+    return images, tuple(findings)
 
 
 def _alike(v1_id: str, others: Set[str]) -> str | None:

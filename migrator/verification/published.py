@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError, LayerError, Subject
-from migrator.layer.identity import SHA256
 from migrator.state.bookkeeping import is_same_time
 from migrator.state.history import (
     Made,
@@ -35,13 +34,14 @@ from migrator.state.traces import (
     is_written_once,
     sign_of_use,
 )
+from migrator.store.containerconfig import CONFIG, HOST_CONFIG
+from migrator.store.faults import Finding, Findings
+from migrator.store.layout import CACHE_ID, Kind, part
 from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.system.statx import birth_ns
 from migrator.tree.treefingerprint import fingerprint
-from migrator.verification.containers import CONFIG, HOST_CONFIG
-from migrator.verification.findings import Findings
 
 
 class _State(enum.Enum):
@@ -73,15 +73,17 @@ class Published:
     used: str | None
     untouched: bool
     in_use: bool
+    findings: tuple[Finding, ...] = ()
 
 
-def compare(files: RootFiles, driver: str, made: Sequence[Made], findings: Findings) -> Published:
-    """Compare all that was published for `driver` with the manifests; the faults become findings.
+def compare(files: RootFiles, driver: str, made: Sequence[Made]) -> Published:
+    """Compare all that was published for `driver` with the manifests.
 
     `made` are all migrations of the data root, the last one first.
     """
+    findings = Findings(_faults_of_originals(files, made))
     if not any(each.manifest.driver == driver for each in made):
-        return Published(0, {}, None, untouched=False, in_use=False)
+        return Published(0, {}, None, untouched=False, in_use=False, findings=tuple(findings))
     held = held_files(made, driver)
     used = sign_of_use(files, made, held)
     # Trees are told by their times, too.
@@ -102,7 +104,27 @@ def compare(files: RootFiles, driver: str, made: Sequence[Made], findings: Findi
             path, reason = fault
             findings.add(*_about(path), path, reason)
     untouched = used is None and not was_used_before(made)
-    return Published(len(held), originals(held), used, untouched, in_use=not untouched)
+    return Published(
+        files=len(held),
+        replaced=originals(held),
+        used=used,
+        untouched=untouched,
+        in_use=not untouched,
+        findings=tuple(findings),
+    )
+
+
+def _faults_of_originals(files: RootFiles, made: Sequence[Made]) -> tuple[Finding, ...]:
+    """What migrations replaced must be kept as it was, for `rollback` to put it back."""
+    findings = Findings()
+    for each in made:
+        for entry in each.manifest.files:
+            if entry.replaced is not None:
+                path = f"{each.directory}/saved/{entry.path}"
+                with findings.noting(Subject.ROOT, path, path):
+                    if files.digest(path)[0] != entry.replaced:
+                        raise FormatError("is no longer what was there before the migration")
+    return tuple(findings)
 
 
 def _check_tree(files: RootFiles, tree: Tree) -> None:
@@ -178,10 +200,10 @@ def _cache_id_of(path: str) -> str | None:
 
     None if `path` is no file of a layer that is another then.
     """
-    match path.split("/"):
-        case ["image", _, "layerdb", "sha256", _, "cache-id" | "size" | "tar-split.json.gz"]:
-            return f"{path.rpartition('/')[0]}/cache-id"
-    return None
+    found = part(path)
+    if found is None or not found.is_new_with_layer:
+        return None
+    return f"{found.directory}/{CACHE_ID}"
 
 
 def _fault_of_absence(files: RootFiles, path: str, used: str | None) -> tuple[str, str | None]:
@@ -189,9 +211,14 @@ def _fault_of_absence(files: RootFiles, path: str, used: str | None) -> tuple[st
     thing = _thing(path)
     if thing != path and files.is_directory(thing):
         return path, "was published, and is missing"
-    if used is None or path.startswith(".") or path.endswith("/repositories.json"):
+    if used is None or path.startswith(".") or _is_references(path):
         return thing, "was published, and is missing"
     return thing, None
+
+
+def _is_references(path: str) -> bool:
+    found = part(path)
+    return found is not None and found.kind is Kind.REFERENCES
 
 
 def _thing(path: str) -> str:
@@ -199,20 +226,14 @@ def _thing(path: str) -> str:
     match path.split("/"):
         case ["containers", name, *_]:
             return f"containers/{name}"
-        case ["image", driver, "layerdb", kind, name, *_]:
-            return f"image/{driver}/layerdb/{kind}/{name}"
-    return path
+    found = part(path)
+    return path if found is None else found.directory or path
 
 
 def _about(path: str) -> tuple[Subject, str]:
     """Which kind of thing a published file belongs to, and its name."""
     match path.split("/"):
-        case ["containers", name, *_] | ["image", _, "layerdb", "mounts", name, *_]:
+        case ["containers", name, *_]:
             return Subject.CONTAINER, name
-        case ["image", _, "layerdb", _, name, *_]:
-            return Subject.LAYER, SHA256 + name
-        case ["image", _, "imagedb", _, _, name, *_]:
-            return Subject.IMAGE, SHA256 + name
-        case ["image", _, "distribution", _, algorithm, name]:
-            return Subject.DIGEST, f"{algorithm}:{name}"
-    return Subject.ROOT, path
+    found = part(path)
+    return (Subject.ROOT, path) if found is None else (found.subject, found.name or path)

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 
 from migrator.errors import FormatError, Subject
 from migrator.store import overlay2
+from migrator.store.faults import Finding, Findings
+from migrator.store.layerdb import LayerStore, StoredLayer
+from migrator.store.lines import DIRECTORY_NAME, line
+from migrator.store.mounts import Mount
 from migrator.system.rootfiles import MissingFileError, RootFiles
-from migrator.verification.findings import Findings
-from migrator.verification.layers import DIRECTORY_NAME, LayerStore, StoredLayer, line
-from migrator.verification.mounts import Mount
 
 # As many short names as the kernel takes layers, and more.
 _MAX_LOWER = 1 << 14
@@ -27,13 +28,14 @@ _TARGET = re.compile(rf"\.\./({DIRECTORY_NAME.pattern})/diff")
 
 
 def check_stacks(
-    files: RootFiles, store: LayerStore, mounts: Mapping[str, Mount], findings: Findings
-) -> list[StoredLayer]:
+    files: RootFiles, store: LayerStore, mounts: Mapping[str, Mount]
+) -> tuple[list[StoredLayer], tuple[Finding, ...]]:
     """Check the short names of all layers, and that they are stacked as the layerdb says.
 
-    Returns the second copies that are in a stack: the layer, with the copy's
-    directory as cache-id. Whether they have its files is for the caller to check.
+    Returns what is wrong, and the second copies that are in a stack: the layer, with the
+    copy's directory as cache-id. Whether they have its files is for the caller to check.
     """
+    findings = Findings()
     check = _Check(files, store, findings)
     for chain, layer in store.layers.items():
         check.directory(Subject.LAYER, chain, layer.cache_id, check.below(layer.parent))
@@ -45,7 +47,7 @@ def check_stacks(
         if init_id is not None:
             check.directory(Subject.CONTAINER, container, init_id, layers)
         check.directory(Subject.CONTAINER, container, mount_id, layers, init_id)
-    return list(check.copies.values())
+    return list(check.copies.values()), tuple(findings)
 
 
 class _Check:

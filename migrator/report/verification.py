@@ -1,58 +1,15 @@
-"""What a verification found, and how it is reported."""
+"""What a verification found, for people and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import ExitCode, FormatError, Subject
+from migrator.errors import ExitCode
 from migrator.report.document import head
+from migrator.store.faults import Finding
 from migrator.text import count, printable
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be.
-
-    `about` and `name` say which layer (by chainID), image, tag or container;
-    `path` is the file concerned, relative to the data root.
-    """
-
-    about: Subject
-    name: str
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        where = f" ({self.path})" if self.path and self.path != self.name else ""
-        return f"{self.about} {self.name}{where}: {self.reason}"
-
-
-class Findings:
-    """Collects findings, each once."""
-
-    def __init__(self) -> None:
-        self._findings: dict[Finding, None] = {}
-
-    def add(self, about: Subject, name: str, path: str, reason: str) -> None:
-        self.include(Finding(about, name, path, reason))
-
-    def include(self, finding: Finding) -> None:
-        self._findings[finding] = None
-
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self._findings)
-
-    @contextmanager
-    def noting(self, about: Subject, name: str, path: str) -> Iterator[None]:
-        """Make a finding of a FormatError that is raised inside."""
-        try:
-            yield
-        except FormatError as error:
-            self.add(about, name, path, error.message)
 
 
 @dataclass(frozen=True, slots=True)
