@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.measuring import limited, migrate
 from bench.output import bars, table, write
-from migrator.report.model import COSTS, NAMED_HOSTS, Costs, Load, Speed
+from migrator.layer.load import Load
+from migrator.report.model import COSTS, NAMED_HOSTS, Costs, Speed
 
 # What a t2.micro gives a process.
 _SMALL_CPUS = 1

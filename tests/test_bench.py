@@ -16,7 +16,8 @@ from bench.building import build
 from bench.hosts import Measured, fit
 from bench.measuring import migrate, reset
 from bench.shapes import SHAPES, scaled
-from migrator.report.model import Costs, Load, Speed
+from migrator.layer.load import Load
+from migrator.report.model import Costs, Speed
 from tests.command import migrator, snapshot
 
 SHAPES_AND_DRIVERS = [(name, driver) for name in SHAPES for driver in SHAPES[name].drivers]

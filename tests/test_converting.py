@@ -13,7 +13,7 @@ from legacy_fixtures.build import Built, Container, Layer, Store, build, line
 from migrator.commands import checksums as checksumming
 from migrator.conversion import tasks
 from migrator.errors import StoreError
-from migrator.tree.overlaydir import Way
+from migrator.tree.overlaydir import Transfer
 from tests.command import dump, migrator, snapshot
 from tests.converted import check_overlay2, convert, stack
 from tests.crash.faults import Fault, run
@@ -178,7 +178,7 @@ def test_too_little_space_for_copies(built: Built, monkeypatch: pytest.MonkeyPat
     """Links are expected to do, and it turns out that they don't."""
     before = snapshot(built.root)
     state = built.root / ".migrator-overlay2"
-    monkeypatch.setattr(tasks, "choose_way", lambda *_, **__: Way.COPY)
+    monkeypatch.setattr(tasks, "choose_transfer", lambda *_, **__: Transfer.COPY)
     statvfs = os.statvfs
 
     def little(path: Path) -> os.statvfs_result:

@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migrator.errors import LayerError, StoreError
+from migrator.layer.recordpaths import RecordPaths
 from migrator.system import disk
-from migrator.tree.overlaydir import Built, Way, build, choose_way, fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.overlaydir import Built, Transfer, build, choose_transfer
 from migrator.tree.ownfiles import OwnFiles
 from tests.hostile import file_line, pack
 from tests.stacked import aufs_seen, seen, stacked
@@ -144,22 +146,22 @@ def sources(trees: Sequence[Path], **how: bool) -> list[OwnFiles]:
     return [OwnFiles("tree", first), *(OwnFiles("compare", a, b, **how) for a, b in pairs)]
 
 
-def built(layers: Sequence[OwnFiles], target: Path, way: Way) -> list[Path]:
+def built(layers: Sequence[OwnFiles], target: Path, transfer: Transfer) -> list[Path]:
     """Directories of overlay2, the uppermost first."""
     target.mkdir()
     for number, source in enumerate(layers):
-        build(source, target / str(number), way)
+        build(source, target / str(number), transfer)
     return [target / str(number) for number in reversed(range(len(layers)))]
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("transfer", Transfer)
 @pytest.mark.parametrize("copy", [copied, hard_linked])
 def test_complete_trees(
-    copy: Callable[[Path | None, Path], None], way: Way, tmp_path: Path
+    copy: Callable[[Path | None, Path], None], transfer: Transfer, tmp_path: Path
 ) -> None:
     trees = complete_trees(tmp_path, copy)
     before = [seen(tree) for tree in trees]
-    layers = built(sources(trees), tmp_path / "overlay2", way)
+    layers = built(sources(trees), tmp_path / "overlay2", transfer)
     for number, tree in enumerate(before):
         with stacked(layers[-number - 1 :], tmp_path / "mount") as view:
             assert seen(view) == tree
@@ -186,7 +188,7 @@ def test_snapshots(btrfs: Path, tmp_path: Path) -> None:
     status = changed.stat()
     changed.write_text("keep/g")
     os.utime(changed, ns=(T, status.st_mtime_ns))
-    layers = built(sources(trees), btrfs / "overlay2", Way.LINK)
+    layers = built(sources(trees), btrfs / "overlay2", Transfer.LINK)
     with stacked(layers, tmp_path / "mount") as view:
         assert seen(view) == seen(trees[-1])
 
@@ -198,18 +200,18 @@ def test_the_way_is_found_by_trying(btrfs: Path, tmp_path: Path, source: Path) -
     put(source / "directory/f")
     targets = {"link": source, "reflink": btrfs / "other", "copy": tmp_path / "elsewhere"}
     targets["copy"].mkdir()
-    ways = {
-        (btrfs / "one", btrfs / "one"): (Way.LINK, Way.REFLINK),
-        (btrfs / "one", btrfs / "other"): (Way.REFLINK, Way.REFLINK),
-        (source, tmp_path): (Way.LINK, Way.COPY),
-        (source, btrfs): (Way.COPY, Way.COPY),
-        (targets["copy"], tmp_path): (Way.COPY, Way.COPY),
+    transfers = {
+        (btrfs / "one", btrfs / "one"): (Transfer.LINK, Transfer.REFLINK),
+        (btrfs / "one", btrfs / "other"): (Transfer.REFLINK, Transfer.REFLINK),
+        (source, tmp_path): (Transfer.LINK, Transfer.COPY),
+        (source, btrfs): (Transfer.COPY, Transfer.COPY),
+        (targets["copy"], tmp_path): (Transfer.COPY, Transfer.COPY),
     }
-    for (from_, to), expected in ways.items():
+    for (from_, to), expected in transfers.items():
         before = seen(to)
-        assert (choose_way(from_, to), choose_way(from_, to, links=False)) == expected
+        assert (choose_transfer(from_, to), choose_transfer(from_, to, links=False)) == expected
         assert seen(to).keys() == before.keys()
-    assert build(OwnFiles("tree", btrfs / "one"), btrfs / "built", Way.LINK).reflinked == 5000
+    assert build(OwnFiles("tree", btrfs / "one"), btrfs / "built", Transfer.LINK).reflinked == 5000
 
 
 def branches(directory: Path) -> list[Path]:
@@ -251,7 +253,7 @@ def check_branches(stack: Sequence[Path], target: Path) -> None:
             for number, branch in enumerate(stack)
         ],
         target,
-        Way.LINK,
+        Transfer.LINK,
     )
     for number in range(len(stack)):
         with stacked(layers[-number - 1 :], target / "mount") as view:
@@ -309,7 +311,7 @@ quickly = settings(
 def test_any_trees(tmp_path_factory: pytest.TempPathFactory, stack: list[Any]) -> None:
     directory = tmp_path_factory.mktemp("trees")
     trees = [make(tree, directory / str(number)) for number, tree in enumerate(stack)]
-    layers = built(sources(trees), directory / "overlay2", Way.LINK)
+    layers = built(sources(trees), directory / "overlay2", Transfer.LINK)
     with stacked(layers, directory / "mount") as view:
         assert seen(view) == seen(trees[-1])
 
@@ -343,9 +345,9 @@ def test_a_container_of_overlay_shows_the_same(tmp_path: Path) -> None:
         deletions(view)
         (view / "keep").rename(view / "kept")
         expected = seen(view)
-    build(OwnFiles("tree", image), target / "image", Way.LINK)
-    build(OwnFiles("overlay", init), target / "init", Way.COPY)
-    build(OwnFiles("overlay", upper, init), target / "upper", Way.COPY)
+    build(OwnFiles("tree", image), target / "image", Transfer.LINK)
+    build(OwnFiles("overlay", init), target / "init", Transfer.COPY)
+    build(OwnFiles("overlay", upper, init), target / "upper", Transfer.COPY)
     assert not os.path.lexists(target / "upper/dev")
     layers = [target / name for name in ("upper", "init", "image")]
     with stacked(layers, tmp_path / "mount") as view:
@@ -357,29 +359,29 @@ def test_a_directory_that_is_opaque_in_both_layers_joins(source: Path, tmp_path:
     os.setxattr(source / "d", OPAQUE, b"y")
     copied(source, tmp_path / "init")
     put(source / "d/own")
-    build(OwnFiles("overlay", source, tmp_path / "init"), tmp_path / "diff", Way.COPY)
+    build(OwnFiles("overlay", source, tmp_path / "init"), tmp_path / "diff", Transfer.COPY)
     with stacked([tmp_path / "diff", tmp_path / "init"], tmp_path / "mount") as view:
         assert seen(view) == seen(source)
     assert not (tmp_path / "diff/d/same").exists()
 
 
-@pytest.mark.parametrize("way", Way)
-def test_hard_links_and_what_is_counted(way: Way, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transfer", Transfer)
+def test_hard_links_and_what_is_counted(transfer: Transfer, source: Path, tmp_path: Path) -> None:
     put(source / "a/one", "four")
     for name in ("a/two", "b"):
         os.link(source / "a/one", source / name)
     (source / "link").symlink_to("a")
     os.link(source / "link", source / "a/link", follow_symlinks=False)
     progress: list[int] = []
-    result = build(OwnFiles("tree", source), tmp_path / "diff", way, progress=progress.append)
-    amount = {"linked": 12} if way is Way.LINK else {"copied": 4}
+    result = build(OwnFiles("tree", source), tmp_path / "diff", transfer, progress=progress.append)
+    amount = {"linked": 12} if transfer is Transfer.LINK else {"copied": 4}
     assert result == Built(files=5, directories=1, **amount)
     assert sum(progress) == 12
     for name, other in (("a/one", "b"), ("a/one", "a/two"), ("link", "a/link")):
         one, two = ((tmp_path / "diff" / path).lstat() for path in (name, other))
         assert one.st_ino == two.st_ino
     shared = (source / "b").samefile(tmp_path / "diff/b")
-    assert shared is (way is Way.LINK)
+    assert shared is (transfer is Transfer.LINK)
 
 
 def test_files_that_cannot_be_linked_are_copied(
@@ -398,7 +400,7 @@ def test_files_that_cannot_be_linked_are_copied(
         link(name, target, src_dir_fd=src_dir_fd, **how)
 
     monkeypatch.setattr(os, "link", refuse)
-    result = build(OwnFiles("tree", source), tmp_path / "diff", Way.LINK)
+    result = build(OwnFiles("tree", source), tmp_path / "diff", Transfer.LINK)
     assert (result.linked, result.copied) == (1, 7)
     assert seen(tmp_path / "diff") == expected
     assert (tmp_path / "diff/a").samefile(tmp_path / "diff/b")
@@ -412,7 +414,7 @@ def test_holes_stay_holes(source: Path, tmp_path: Path) -> None:
         file.truncate(1 << 30)
     with (source / "hole").open("wb") as file:
         file.truncate(1 << 30)
-    build(OwnFiles("tree", source), tmp_path / "diff", Way.COPY)
+    build(OwnFiles("tree", source), tmp_path / "diff", Transfer.COPY)
     for name in ("sparse", "hole"):
         before, after = (source / name).stat(), (tmp_path / "diff" / name).stat()
         assert (after.st_size, after.st_blocks) == (before.st_size, before.st_blocks)
@@ -426,35 +428,35 @@ def test_what_a_record_names_is_in_the_directory(source: Path, tmp_path: Path) -
     record = tmp_path / "record"
     record.write_bytes(pack(file_line("d/f", b"x")))
     compared = OwnFiles("compare", source, tmp_path / "parent")
-    build(compared, tmp_path / "without", Way.LINK)
-    build(compared, tmp_path / "with", Way.LINK, record)
+    build(compared, tmp_path / "without", Transfer.LINK)
+    build(compared, tmp_path / "with", Transfer.LINK, RecordPaths(source, record))
     assert set(seen(tmp_path / "without")) == {b""}
     assert seen(tmp_path / "with") == seen(source)
 
 
 @pytest.mark.parametrize("name", ["opaque", "redirect", "metacopy", "whiteout"])
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("transfer", Transfer)
 def test_attributes_of_overlayfs_cannot_be_in_overlay2(
-    way: Way, name: str, source: Path, tmp_path: Path
+    transfer: Transfer, name: str, source: Path, tmp_path: Path
 ) -> None:
     os.setxattr(put(source / "d/f"), "trusted.overlay.origin", b"a note")
-    build(OwnFiles("tree", source), tmp_path / "noted", way)
+    build(OwnFiles("tree", source), tmp_path / "noted", transfer)
     os.setxattr(source / "d/f", f"trusted.overlay.{name}", b"y")
     with pytest.raises(LayerError, match=f"d/f: .*{name}"):
-        build(OwnFiles("tree", source), tmp_path / "diff", way)
+        build(OwnFiles("tree", source), tmp_path / "diff", transfer)
 
 
 def test_a_device_0_0_cannot_be_in_overlay2(source: Path, tmp_path: Path) -> None:
     os.mknod(put(source / "d/f").with_name("g"), 0o20666, os.makedev(0, 0))
     with pytest.raises(LayerError, match="d/g: is a device 0/0"):
-        build(OwnFiles("tree", source), tmp_path / "diff", Way.LINK)
+        build(OwnFiles("tree", source), tmp_path / "diff", Transfer.LINK)
 
 
 def test_default_acls_around_do_not_get_in(source: Path, tmp_path: Path) -> None:
     put(source / "d/f")
     expected = seen(source)
     os.setxattr(tmp_path, "system.posix_acl_default", ACL)
-    build(OwnFiles("tree", source), tmp_path / "diff", Way.COPY)
+    build(OwnFiles("tree", source), tmp_path / "diff", Transfer.COPY)
     assert seen(tmp_path / "diff") == expected
 
 
@@ -468,25 +470,25 @@ def test_trees_deeper_than_any_path_is_long(source: Path, tmp_path: Path) -> Non
     os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=at))
     os.link("f", "g", src_dir_fd=at, dst_dir_fd=at)
     os.close(at)
-    for way in (Way.LINK, Way.COPY):
-        result = build(OwnFiles("tree", source), tmp_path / way.name, way)
+    for transfer in (Transfer.LINK, Transfer.COPY):
+        result = build(OwnFiles("tree", source), tmp_path / transfer.name, transfer)
         assert (result.directories, result.files) == (40, 2)
-        assert fingerprint(tmp_path / way.name) == fingerprint(source)
+        assert fingerprint(tmp_path / transfer.name) == fingerprint(source)
 
 
-@pytest.mark.parametrize("way", [Way.LINK, Way.COPY])
+@pytest.mark.parametrize("transfer", [Transfer.LINK, Transfer.COPY])
 def test_a_disk_that_is_full_at_any_time(
-    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transfer: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = branches(tmp_path)
     layer = OwnFiles("aufs", stack[1], branches=(stack[0],))
     before = [seen(branch) for branch in stack]
     happened: list[tuple[str, Path]] = []
     monkeypatch.setattr(disk, "hook", lambda name, path: happened.append((name, path)))
-    build(layer, tmp_path / "diff", way)
+    build(layer, tmp_path / "diff", transfer)
     kinds = {name for name, _ in happened}
     assert {"mkdir", "link", "mknod", "set metadata"} <= kinds
-    assert way is Way.LINK or {"create", "write"} <= kinds
+    assert transfer is Transfer.LINK or {"create", "write"} <= kinds
     assert all(path.is_relative_to(tmp_path / "diff") for _, path in happened)
 
     def fail(name: str, path: Path) -> None:
@@ -499,14 +501,14 @@ def test_a_disk_that_is_full_at_any_time(
     for number in range(1, len(happened) + 1):
         left = number
         with pytest.raises(StoreError, match="disk is full"):
-            build(layer, tmp_path / f"diff{number}", way)
+            build(layer, tmp_path / f"diff{number}", transfer)
     assert [seen(branch) for branch in stack] == before
 
 
 def test_nothing_is_built_over_something(source: Path, tmp_path: Path) -> None:
     (tmp_path / "diff").symlink_to(source)
     with pytest.raises(StoreError, match="exists"):
-        build(OwnFiles("tree", source), tmp_path / "diff", Way.LINK)
+        build(OwnFiles("tree", source), tmp_path / "diff", Transfer.LINK)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from migrator import drivers
 from migrator.errors import LayerError
+from migrator.layer.recordpaths import RecordPaths
 from migrator.tree.ownfiles import OwnFiles, OwnKind
 from tests.hostile import file_line, pack
 from tests.stacked import stacked
@@ -44,7 +45,8 @@ def put(path: Path, content: str = "x", mtime_ns: int = T) -> Path:
 
 
 def listed(source: OwnFiles, record: Path | None = None) -> str:
-    return " ".join(LETTERS[kind] + os.fsdecode(path) for path, kind in source.entries(record))
+    required = RecordPaths(source.root, record) if record else None
+    return " ".join(LETTERS[kind] + os.fsdecode(path) for path, kind in source.entries(required))
 
 
 def compared(new: Path, old: Path, record: Path | None = None, **how: bool) -> str:

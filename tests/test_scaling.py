@@ -20,7 +20,7 @@ from migrator.gojson import scan
 from migrator.legacy.linkgraph import read_links
 from migrator.migration.space import Need
 from migrator.system import disk
-from migrator.tree.overlaydir import Way
+from migrator.tree.overlaydir import Transfer
 from tests.command import snapshot
 
 
@@ -64,7 +64,7 @@ def test_room_for_what_is_left_is_not_summed_anew(
     monkeypatch.setattr(Need, "__add__", counted)
     for size in (100, 200):
         tasks: Any = [
-            SimpleNamespace(name=str(n), way=Way.COPY, size=1, entries=1, known=None)
+            SimpleNamespace(name=str(n), transfer=Transfer.COPY, size=1, entries=1, known=None)
             for n in range(size)
         ]
         space = TreeSpace(tmp_path, tasks)

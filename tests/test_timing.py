@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from migrator.report.model import NAMED_HOSTS, Costs, Load, Speed
+from migrator.layer.load import Load
+from migrator.report.model import NAMED_HOSTS, Costs, Speed
 from migrator.report.timing import HashingTime
 
 # A byte takes a second, a file two, one without a record three, a layer four.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import ExitCode
-from migrator.system.statx import birth_ns
+from migrator.system.statx import creation_time_ns
 from tests.verify_roots import GoldenRoot, build
 
 WITH_LINKS = "dba87e975344a47a43e715a7f661774614313195eef1942eaba2701d131bff36"
@@ -345,8 +345,8 @@ def test_damage_in_place_is_no_use_by_docker(root: GoldenRoot) -> None:
         file.write((root.path / path).read_bytes().replace(b"acme/app:1.0", b"acme/app:1.1"))
     (finding,) = root.verify(quick=True).findings
     assert (finding.path, "in place" in finding.reason) == (path, True)
-    born = birth_ns(root.path / path)
-    assert born is None or born <= (root.path / path).stat().st_mtime_ns
+    created = creation_time_ns(root.path / path)
+    assert created is None or created <= (root.path / path).stat().st_mtime_ns
 
 
 def test_bits_that_rot(root: GoldenRoot) -> None:

@@ -27,7 +27,7 @@ from migrator.store.reader import read_store
 from migrator.system.files import refuse_closed
 from migrator.system.host import default_workers
 from migrator.system.rootfiles import RootFiles
-from migrator.verification.containers import Surroundings, check_containers
+from migrator.verification.containers import Expectations, check_containers
 from migrator.verification.contents import check_contents
 from migrator.verification.deep import check_trees
 from migrator.verification.distribution import check_distribution
@@ -77,7 +77,7 @@ def verify(
         faults_of_stacks: tuple[Finding, ...] = ()
         if driver == overlay2.NAME:
             copies, faults_of_stacks = check_stacks(files, store.layers, store.mounts.mounts)
-        around = Surroundings(
+        expected = Expectations(
             driver=driver,
             drivers={made.manifest.driver for made in history.made},
             store=store.images,
@@ -87,7 +87,7 @@ def verify(
             untouched=published.untouched,
             elsewhere=images_elsewhere(files, driver),
         )
-        containers, faults_of_containers = check_containers(files, around)
+        containers, faults_of_containers = check_containers(files, expected)
         findings = Findings(
             (
                 *history.findings,

@@ -12,13 +12,16 @@ from blake3 import blake3
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError
+from migrator.layer.recordpaths import RecordPaths
 from migrator.layer.tarsplit import Record
 from migrator.system import disk
 from migrator.system.files import is_directory
 from migrator.system.worker_process import Attempt
 from migrator.tree.confined import LayerDirectory
-from migrator.tree.overlaydir import Built, Way, build
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.overlaydir import Built, Transfer, build
+from migrator.tree.ownfiles import OwnFiles
+from migrator.tree.removal import remove_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class TreeTask:
     """A layer's directory to build at `target`, from the first of `origins` that can be read.
 
     `link` and `lower` are what its files of these names say. A container's
-    layer is `writable`, others get the file `committed`. `way` is how files
+    layer is `writable`, others get the file `committed`. `transfer` is how files
     come there; `size` estimates their bytes, `entries` their number. `owner` is
     the user and group that the directory is for. `known` is the fingerprint of
     the directory that an earlier run has built there.
@@ -52,7 +55,7 @@ class TreeTask:
     link: str
     lower: str
     writable: bool
-    way: Way
+    transfer: Transfer
     size: int
     entries: int
     owner: tuple[int, int]
@@ -97,7 +100,7 @@ def source_of(driver: Driver, task: TreeTask) -> str:
         (each.layer, each.parent, each.content, _identity(driver, each.layer))
         for each in task.origins
     ]
-    things = (driver.name, origins, task.link, task.lower, task.way.value, task.owner)
+    things = (driver.name, origins, task.link, task.lower, task.transfer.value, task.owner)
     return blake3(repr(things).encode()).hexdigest()
 
 
@@ -113,7 +116,7 @@ def build_tree(driver: Driver, task: TreeTask, progress: Callable[[int], None]) 
         return TreeResult(task.known, None, time.perf_counter() - begun)
     failure: LayerError | None = None
     for origin in task.origins:
-        disk.remove_layers(task.target)
+        remove_layers(task.target)
         attempt = Attempt(progress)
         try:
             built = _build(driver, task, origin, attempt)
@@ -122,7 +125,7 @@ def build_tree(driver: Driver, task: TreeTask, progress: Callable[[int], None]) 
             attempt.take_back()
             continue
         return TreeResult(fingerprint(task.target), built, time.perf_counter() - begun)
-    disk.remove_layers(task.target)
+    remove_layers(task.target)
     assert failure is not None
     raise failure
 
@@ -132,12 +135,13 @@ def _build(
 ) -> Built:
     target = task.target
     layers = [layer for layer in (origin.layer, origin.parent) if layer is not None]
-    own = driver.writable_files if task.writable else driver.own_files
+    files_of = driver.writable_files if task.writable else driver.own_files
     with driver.prepared(*layers), disk.operation("build", target):
         target.mkdir(0o710)
         os.chown(target, *task.owner)
+        files = files_of(origin.layer, origin.parent)
         built = build(
-            own(origin.layer, origin.parent), target / "diff", task.way, origin.record, progress
+            files, target / "diff", task.transfer, _required(files, origin.record), progress
         )
         _write(target / "link", task.link)
         if task.lower:
@@ -150,6 +154,14 @@ def _build(
             # Docker mounts it read only then, and files that are shared stay as they are.
             _write(target / "committed", "", 0o600)
     return built
+
+
+def _required(files: OwnFiles, record: Path | None) -> RecordPaths | None:
+    """What is to be in the directory because the record reads it."""
+    if record is None or files.kind == "tree":
+        # All of a tree is there anyway.
+        return None
+    return RecordPaths(files.root, record)
 
 
 def check_record(record: Path, directory: Path) -> None:

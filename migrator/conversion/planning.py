@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from migrator import drivers
 from migrator.conversion.names import Names
-from migrator.conversion.space import expected_need, expected_way
+from migrator.conversion.space import expected_need, expected_transfer
 from migrator.conversion.stored import Transferable, read_transferable, to_build
 from migrator.drivers import AUTO, Driver
 from migrator.errors import DataRootError, FormatError, Problem, UsageError
+from migrator.layer.load import Load
 from migrator.legacy.root import LegacyRoot
 from migrator.migration.plan import Plan, left_out_before, make_plan, why_nothing_new
 from migrator.migration.space import NOTHING, Need
-from migrator.report.model import Load
 from migrator.state.directory import Phase, StateDirectory
 from migrator.store import overlay2
 from migrator.store.choice import choose_store, stores_in
@@ -26,7 +26,7 @@ from migrator.store.layout import TOP
 from migrator.store.markers import is_migrated
 from migrator.store.references import read_names
 from migrator.system.rootfiles import RootFiles
-from migrator.tree.overlaydir import Way
+from migrator.tree.overlaydir import Transfer
 
 TARGETS = (overlay2.NAME,)
 
@@ -40,7 +40,7 @@ class ConversionPlan:
     `source`. There may be one of them or both; `nothing_to_do` says why neither
     has anything that `target` lacks. The layers `to_build` from `source` for
     `target` are v1 IDs, or chainIDs of a content-addressed store, with their
-    sizes; their content has `size` bytes and comes there by `way`, for which
+    sizes; their content has `size` bytes and comes there by `transfer`, for which
     they `need` about that. `containers` come on top of it, whose layers are
     copied. `state` is where a run keeps what it does.
     """
@@ -58,7 +58,7 @@ class ConversionPlan:
     size: int = 0
     tags: int = 0
     containers: int = 0
-    way: Way = Way.COPY
+    transfer: Transfer = Transfer.COPY
     need: Need = NOTHING
 
     @property
@@ -173,7 +173,7 @@ def _plan(
         tags=len(legacy.references if legacy else ()) + len(names),
         containers=len(legacy.containers if legacy else ())
         + len(to_come.containers if to_come else ()),
-        way=_way(driver, layers),
+        transfer=_expected_transfer(driver, layers),
         need=expected_need(driver, layers, root.path),
     )
 
@@ -186,8 +186,8 @@ def _names_to_come(root: LegacyRoot, store: Transferable, target: str) -> Iterat
     yield from (each.key for each in store.references if each.key not in known)
 
 
-def _way(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Way:
-    return expected_way(driver, layers[0][0], driver.data_root) if layers else Way.COPY
+def _expected_transfer(driver: Driver, layers: Sequence[tuple[str, int, int]]) -> Transfer:
+    return expected_transfer(driver, layers[0][0], driver.data_root) if layers else Transfer.COPY
 
 
 def _source(

@@ -9,7 +9,7 @@ from migrator.conversion.building import TreeTask
 from migrator.drivers import Driver
 from migrator.migration.space import NOTHING, Need, block_size, check_space
 from migrator.system.host import file_system_type
-from migrator.tree.overlaydir import Way
+from migrator.tree.overlaydir import Transfer
 
 # Directories and other files around a layer's own, some to spare.
 _FILES_A_LAYER = 12
@@ -18,35 +18,35 @@ _FILES_A_LAYER = 12
 _DIRECTORIES = 3
 
 
-def need_of(way: Way, size: int, entries: int, block: int) -> Need:
+def need_of(transfer: Transfer, size: int, entries: int, block: int) -> Need:
     """What a layer of `entries` entries needs that have `size` bytes of content."""
     directories = entries // _DIRECTORIES + _FILES_A_LAYER
-    if way is Way.LINK:
+    if transfer is Transfer.LINK:
         return Need(directories * block, directories)
     files = entries + directories
-    return Need(files * block + (size if way is Way.COPY else 0), files)
+    return Need(files * block + (size if transfer is Transfer.COPY else 0), files)
 
 
-def expected_way(driver: Driver, layer: str, directory: Path) -> Way:
-    """The way from a layer of `driver` into `directory`, as far as it shows without trying."""
+def expected_transfer(driver: Driver, layer: str, directory: Path) -> Transfer:
+    """How files come from a layer into `directory`, as far as it shows without trying."""
     if driver.files is None:
-        return Way.COPY
+        return Transfer.COPY
     try:
         here = driver.layer_root(layer).lstat().st_dev == directory.lstat().st_dev
     except OSError:
-        return Way.COPY
+        return Transfer.COPY
     if here:
-        return Way.LINK
+        return Transfer.LINK
     # Its subvolumes are devices of their own, and no link leads from one to another.
     kinds = {file_system_type(each) for each in (driver.layer_root(layer), directory)}
-    return Way.REFLINK if kinds == {"btrfs"} else Way.COPY
+    return Transfer.REFLINK if kinds == {"btrfs"} else Transfer.COPY
 
 
 def expected_need(driver: Driver, layers: Iterable[tuple[str, int, int]], directory: Path) -> Need:
     """About what layers (ID, bytes, entries) take up in `directory`; containers come on top."""
     block = block_size(directory)
     needs = [
-        need_of(expected_way(driver, layer, directory), size, entries, block)
+        need_of(expected_transfer(driver, layer, directory), size, entries, block)
         for layer, size, entries in layers
     ]
     return sum(needs, NOTHING)
@@ -59,7 +59,7 @@ class TreeSpace:
         block = block_size(path)
         self._path = path
         self._needs = {
-            task.name: need_of(task.way, task.size, task.entries, block)
+            task.name: need_of(task.transfer, task.size, task.entries, block)
             for task in tasks
             if task.known is None
         }

@@ -11,9 +11,9 @@ from migrator.conversion.building import Origin, TreeTask
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
 from migrator.conversion.names import Names
 from migrator.errors import LayerError, MigratorError
-from migrator.report.model import Load
+from migrator.layer.load import Load
 from migrator.store import overlay2
-from migrator.tree.overlaydir import Way, choose_way
+from migrator.tree.overlaydir import Transfer, choose_transfer
 from migrator.tree.ownfiles import OwnFiles
 
 
@@ -36,7 +36,7 @@ class Tasks:
         self.containers: dict[str, tuple[str, str | None]] = {}
         self.owners: dict[str, str] = {}
         self.failed: dict[str, MigratorError] = {}
-        self._ways = self._choose_ways(layers)
+        self._transfers = self._choose_transfers(layers)
         for layer in layers.images:
             with self._failing(layer.chain):
                 self._image(layer)
@@ -99,14 +99,14 @@ class Tasks:
             link=self._names.link(name),
             lower=overlay2.lower(stack),
             writable=writable,
-            way=self._ways[writable],
+            transfer=self._transfers[writable],
             size=size,
             entries=entries,
             owner=self._owner,
         )
         self._tasks.append(task)
 
-    def _choose_ways(self, layers: Layers) -> dict[bool, Way]:
+    def _choose_transfers(self, layers: Layers) -> dict[bool, Transfer]:
         """The ways for layers that are writable, or not, tried with the largest one."""
         largest = sorted(layers.images, key=lambda layer: -layer.size)
         origins = [layer.origins[0] for layer in largest]
@@ -115,17 +115,17 @@ class Tasks:
             with contextlib.suppress(LayerError), self._driver.prepared(origin.layer):
                 root = self._driver.layer_root(origin.layer)
                 return {
-                    writable: choose_way(root, self._directory, links=not writable)
+                    writable: choose_transfer(root, self._directory, links=not writable)
                     for writable in (True, False)
                 }
-        return dict.fromkeys((True, False), Way.COPY)
+        return dict.fromkeys((True, False), Transfer.COPY)
 
 
-def measure(own: OwnFiles) -> tuple[int, int]:
+def measure(files: OwnFiles) -> tuple[int, int]:
     """Bytes on the disk and number of a layer's own files. Raises LayerError."""
     size = entries = 0
-    root = os.fsencode(own.root)
-    for each in own.entries():
+    root = os.fsencode(files.root)
+    for each in files:
         entries += 1
         # What is too deep for a path is small beside the rest.
         with contextlib.suppress(OSError):

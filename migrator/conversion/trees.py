@@ -22,7 +22,8 @@ from migrator.state.staging import Staging
 from migrator.store import overlay2
 from migrator.system import disk
 from migrator.system.files import Inside
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.removal import remove_layers
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def stage_trees(
     with disk.operation("list", directory):
         found = sorted(name for name in os.listdir(directory) if name not in wanted)
     for name in found:
-        disk.remove_layers(directory / name)
+        remove_layers(directory / name)
     disk.make_directory(links)
     for name in sorted(wanted):
         staging.tree(f"{overlay2.NAME}/{name}", converted.trees[name].fingerprint)

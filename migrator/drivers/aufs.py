@@ -37,8 +37,8 @@ class Aufs(Driver):
 
     def writable_files(self, layer: str, parent: str | None) -> OwnFiles:
         """A container's branch may repeat files of its init layer: those are no changes."""
-        own = self.own_files(layer, parent)
-        return replace(own, below=own.branches[0]) if own.branches else own
+        files = self.own_files(layer, parent)
+        return replace(files, below=files.branches[0]) if files.branches else files
 
     def _ancestors(self, layer: str) -> tuple[Path, ...]:
         """The branches under a layer's, nearest first."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from migrator.errors import DataRootError, StoreError, UsageError
 from migrator.state import lock
 from migrator.system import disk
+from migrator.tree.removal import remove_tree
 
 _ASIDE = ".migrator-export"
 _TEMPORARY = "migrator-export-"
@@ -139,7 +140,7 @@ def _directory(path: Path, mode: int = 0o777) -> Iterator[bool]:
         finally:
             # It may have become the output.
             if path.is_dir():
-                disk.remove_tree(path)
+                remove_tree(path)
 
 
 def _empty(directory: Path) -> None:
@@ -151,6 +152,6 @@ def _empty(directory: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        disk.remove_tree(path)
+        remove_tree(path)
     else:
         disk.remove_file(path)

@@ -7,9 +7,8 @@ directory were `/`.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
-import posixpath
 import stat
 from array import array
 from bisect import bisect_left
@@ -18,9 +17,7 @@ from pathlib import Path
 
 from migrator.layer.tarsplit import Record
 from migrator.tree.descent import Descent
-
-# The kernel's own limit (MAXSYMLINKS).
-_MAX_LINKS = 40
+from migrator.tree.resolve import below, steps
 
 
 class RecordPaths:
@@ -40,7 +37,7 @@ class RecordPaths:
             for entry in Record(record):
                 if isinstance(entry, bytes):
                     continue
-                path = posixpath.normpath(b"/" + entry[0]).lstrip(b"/")
+                path = below(entry[0])
                 above, _, name = path.rpartition(b"/")
                 if above != directory:
                     directory, found = above, _entered(at, above)
@@ -88,31 +85,5 @@ def _is_link(name: bytes, directory: int) -> bool:
 
 def _trail(root: Path, path: bytes) -> Iterator[bytes]:
     """The links that are followed on the way to `path`, and where that ends."""
-    todo = path.split(b"/")[::-1]
-    links = 0
-    with Descent(root) as at:
-        try:
-            while todo:
-                name = todo.pop()
-                if name in (b"", b"."):
-                    continue
-                if name == b"..":
-                    if at.path:
-                        at.up()
-                    continue
-                here = at.path + b"/" + name if at.path else name
-                if _is_link(name, at.fd):
-                    yield here
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    target = os.readlink(name, dir_fd=at.fd)
-                    if target.startswith(b"/"):
-                        at.enter(b"")
-                    todo.extend(target.split(b"/")[::-1])
-                elif any(part not in (b"", b".") for part in todo):
-                    at.down(name)
-                else:
-                    yield here
-        except OSError:
-            return
+    with Descent(root) as at, contextlib.suppress(OSError):
+        yield from (step.path for step in steps(at, path))

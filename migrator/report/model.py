@@ -18,16 +18,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.layer.load import Load
+
 # Bytes hashed, and how often, to see what a core does; some 20 ms in all.
 _SAMPLE = bytes(4 << 20)
 _TRIES = 5
 # How often a small file is looked at, opened, read and closed for the same purpose.
 _OPENINGS = 500
-
-# Bytes of a compressed record for each file with content, about.
-_RECORD_A_FILE = 110
-# Bytes of a file, when there is no record to tell.
-_FILE_SIZE = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +47,6 @@ class Costs:
 
 # As `python -m bench hosts` fitted them on two cores of an EPYC 9004.
 COSTS = Costs(byte=1.25, file=2.3, file_recomputed=6.4, layer=41.0, handing_out=25.5, fixed=0.02)
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a layer is to a worker: bytes to hash, files to read, with or without a record."""
-
-    size: int
-    files: int
-    recomputed: bool = False
-
-    @classmethod
-    def estimated(cls, size: int, record_size: int | None) -> Load:
-        """A layer of `size` bytes that nobody has looked into; `record_size` is compressed."""
-        if record_size is None:
-            return cls(size, size // _FILE_SIZE, True)
-        return cls(size, min(record_size // _RECORD_A_FILE, size))
 
 
 @dataclass(frozen=True, slots=True)

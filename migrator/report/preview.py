@@ -12,9 +12,10 @@ from typing import Any
 
 from migrator.conversion.planning import ConversionPlan
 from migrator.errors import ExitCode
+from migrator.layer.load import Load
 from migrator.migration.plan import Plan, why_nothing_new
 from migrator.report.document import head
-from migrator.report.model import Load, Speed
+from migrator.report.model import Speed
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.system.host import Host, default_workers
 from migrator.text import count, printable, quantity, shown
@@ -164,7 +165,7 @@ class ConversionPreview:
             "images": plan.images,
             "layers_to_build": plan.layers,
             "bytes_to_build": plan.size,
-            "way": str(plan.way.value),
+            "way": str(plan.transfer.value),
             "bytes_needed": plan.need.size,
             "files_needed": plan.need.files,
             "tags": plan.tags,
@@ -189,7 +190,7 @@ class ConversionPreview:
             copied = count(plan.containers, "container is", "containers are")
             yield (
                 f"  to build    {count(plan.layers, 'layer')} with {quantity(plan.size)}"
-                f" by {plan.way.value}; {copied} copied"
+                f" by {plan.transfer.value}; {copied} copied"
             )
             yield (
                 f"  space       about {quantity(plan.need.size)} in"

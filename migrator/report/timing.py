@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from migrator.report.model import NAMED_HOSTS, Load, Speed
+from migrator.layer.load import Load
+from migrator.report.model import NAMED_HOSTS, Speed
 
 
 class Timed(Protocol):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from migrator.errors import FormatError
 from migrator.state.manifest import Entry
 from migrator.system.rootfiles import RootFiles
+from migrator.tree.times import same_through_copy
 
 _DIRECTORIES = ("tmp", "runtimes", "graph")
 _FILES = (
@@ -29,8 +30,6 @@ _NAMES = "repositories-"
 
 # A database of more is left out: its digest would take long.
 _MOST_READ = 64 << 20
-
-_SECOND = 10**9
 
 
 def bookkeeping(files: RootFiles) -> list[Entry]:
@@ -53,15 +52,10 @@ def changes(files: RootFiles, before: Iterable[Entry], *, times: bool) -> Iterat
         if status is None or stat.S_ISDIR(status.st_mode) != (not entry.blake3):
             continue
         if times:
-            if not is_same_time(entry.mtime_ns, status.st_mtime_ns):
+            if not same_through_copy(entry.mtime_ns, status.st_mtime_ns):
                 yield f"{entry.path} was {'written' if entry.blake3 else 'changed'}"
         elif entry.blake3 and _digest(files, entry.path) not in (entry.blake3, None):
             yield f"{entry.path} has other content"
-
-
-def is_same_time(before: int, now: int) -> bool:
-    """Whether two times in nanoseconds are the same, or the second is the first, cut short."""
-    return before == now or (0 < before - now < _SECOND and now % 1000 == 0)
 
 
 def _entry(files: RootFiles, path: str) -> Entry | None:

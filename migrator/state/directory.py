@@ -27,6 +27,7 @@ from migrator.errors import FormatError, StoreError
 from migrator.state.soundness import MAX_JOURNAL, MAX_PHASE, check_state
 from migrator.system import disk
 from migrator.system.files import is_regular, list_directory, read_file, refusal
+from migrator.tree.removal import remove_layers, remove_tree
 
 NAME = ".migrator"
 
@@ -181,8 +182,8 @@ class StateDirectory:
 
     def clear_stage(self) -> None:
         """Drop what a run prepared, or what another has taken out of the data root again."""
-        disk.remove_tree(self.stage)
-        disk.remove_tree(self.saved)
+        remove_tree(self.stage)
+        remove_tree(self.saved)
         disk.remove_file(self.left_out)
         disk.remove_file(self.manifest)
 
@@ -212,8 +213,8 @@ class StateDirectory:
 
     def remove(self) -> None:
         """Remove the directory and all in it; it may be gone already."""
-        disk.remove_layers(self.trees)
-        disk.remove_tree(self.path)
+        remove_layers(self.trees)
+        remove_tree(self.path)
         disk.flush(self.data_root)
 
 

@@ -21,7 +21,7 @@ _MAX_MANIFEST = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Migration:
     """The manifest of a finished migration, and the name of the state directory it is in."""
 
     directory: str
@@ -53,7 +53,7 @@ class Held:
 class History:
     """The finished migrations of a data root, the last one first."""
 
-    made: tuple[Made, ...]
+    made: tuple[Migration, ...]
     findings: tuple[Finding, ...] = ()
 
 
@@ -67,7 +67,7 @@ def read_history(files: RootFiles) -> History:
     return History(tuple(made for made in found if made is not None), tuple(findings))
 
 
-def _read_manifest(files: RootFiles, state: StateDirectory, findings: Findings) -> Made | None:
+def _read_manifest(files: RootFiles, state: StateDirectory, findings: Findings) -> Migration | None:
     directory = state.path.name
     with findings.noting(Subject.ROOT, f"{directory}/phase", f"{directory}/phase"):
         for name, limit in (("phase", 4096), ("manifest.json", _MAX_MANIFEST)):
@@ -84,7 +84,7 @@ def _read_manifest(files: RootFiles, state: StateDirectory, findings: Findings) 
         if phase is Phase.PUBLISHED:
             path = f"{directory}/manifest.json"
             with findings.noting(Subject.ROOT, path, path):
-                return Made(directory, Manifest.load(state.manifest))
+                return Migration(directory, Manifest.load(state.manifest))
     return None
 
 
@@ -99,7 +99,7 @@ def _check_unpublished(files: RootFiles, state: StateDirectory) -> None:
         )
 
 
-def held_files(made: Sequence[Made], driver: str) -> dict[str, Held]:
+def held_files(made: Sequence[Migration], driver: str) -> dict[str, Held]:
     """All files that were published, by path, but for those in the stores of other drivers.
 
     `made` has the last migration first.
@@ -115,7 +115,7 @@ def held_files(made: Sequence[Made], driver: str) -> dict[str, Held]:
     }
 
 
-def held_trees(made: Sequence[Made], driver: str, used: str | None) -> list[Tree]:
+def held_trees(made: Sequence[Migration], driver: str, used: str | None) -> list[Tree]:
     """The trees that were published for a driver and must be as they were.
 
     None on a root that Docker has `used`, which leaves its traces in them; none of
@@ -128,7 +128,7 @@ def held_trees(made: Sequence[Made], driver: str, used: str | None) -> list[Tree
     return [*trees.values()]
 
 
-def was_used_before(made: Sequence[Made]) -> bool:
+def was_used_before(made: Sequence[Migration]) -> bool:
     """Whether Docker >= 1.10 had been there before the last migration was complete."""
     manifests = [each.manifest for each in made]
     return any(each.used for each in manifests) or TOP in manifests[-1].listing
@@ -139,12 +139,12 @@ def _is_of_another(path: str, driver: str) -> bool:
     return found is not None and found.driver != driver
 
 
-def _used_before(made: Sequence[Made], number: int) -> str | None:
+def _used_before(made: Sequence[Migration], number: int) -> str | None:
     """What showed in later migrations than `made[number]` that Docker had been there."""
     return next((each.manifest.used for each in made[:number] if each.manifest.used), None)
 
 
-def _original(made: Sequence[Made], found: Sequence[tuple[int, Entry]]) -> Original | None:
+def _original(made: Sequence[Migration], found: Sequence[tuple[int, Entry]]) -> Original | None:
     """What the first migration replaced of those that replaced each other's work."""
     number, first = found[0]
     for earlier, entry in found[1:]:

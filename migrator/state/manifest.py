@@ -46,7 +46,7 @@ class Entry:
 class Tree:
     """A directory with all that is in it, or a symbolic link, by its path in the data root.
 
-    `fingerprint` is what `migrator.tree.treefingerprint` says of it: no
+    `fingerprint` is what `migrator.tree.fingerprint` says of it: no
     content is in it, so that looking after millions of files costs seconds.
     """
 

@@ -29,7 +29,8 @@ from migrator.system import disk
 from migrator.system.capabilities import TO_COMPARE, TO_REMOVE, require
 from migrator.system.files import Inside, regular_status
 from migrator.text import shown
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.removal import remove_layers, remove_tree
 
 # Within a directory, children go in this order, then all others by name. A
 # container counts as migrated once it has its config.v2.json, an image tag once
@@ -107,9 +108,9 @@ def _end(state: StateDirectory, manifest: Manifest) -> None:
                 hint="run `migrator rollback`, then the same command again",
             )
     state.phase = Phase.PUBLISHED
-    disk.remove_tree(state.stage)
-    disk.remove_tree(state.records)
-    disk.remove_layers(state.trees)
+    remove_tree(state.stage)
+    remove_tree(state.records)
+    remove_layers(state.trees)
     disk.remove_file(state.built)
 
 
@@ -286,7 +287,7 @@ def _remove_directories(state: StateDirectory, manifest: Manifest, force: bool) 
         target = state.data_root / directory
         if _is_directory(target):
             if force:
-                disk.remove_layers(target)
+                remove_layers(target)
             else:
                 disk.remove_directory(target)
             parents[target.parent] = None

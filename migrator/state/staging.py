@@ -103,7 +103,7 @@ class Staging:
     def tree(self, path: str, fingerprint: str) -> None:
         """Have what was built at `path` in `StateDirectory.trees` published, as one thing.
 
-        `fingerprint` is that of `migrator.tree.treefingerprint`.
+        `fingerprint` is that of `migrator.tree.fingerprint`.
         """
         self._note_directories(path)
         self._trees.append(Tree(path, fingerprint))

@@ -9,15 +9,16 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.errors import FormatError
-from migrator.state.bookkeeping import bookkeeping, changes, is_same_time
+from migrator.state.bookkeeping import bookkeeping, changes
 from migrator.state.directory import is_state
-from migrator.state.history import Held, Made, held_files, read_history
+from migrator.state.history import Held, Migration, held_files, read_history
 from migrator.state.manifest import Entry, Manifest
 from migrator.store.containerconfig import CONFIG
 from migrator.store.layout import TOP, Layout, part
 from migrator.store.lines import HEX
 from migrator.store.markers import TAGS
 from migrator.system.rootfiles import RootFiles, json_object
+from migrator.tree.times import same_through_copy
 
 _CONFIG = f"/{CONFIG}"
 
@@ -45,7 +46,9 @@ def _sign_since(files: RootFiles) -> str | None:
     return sign_of_use(files, made, held_files(made, made[0].manifest.driver))
 
 
-def sign_of_use(files: RootFiles, made: Sequence[Made], held: Mapping[str, Held]) -> str | None:
+def sign_of_use(
+    files: RootFiles, made: Sequence[Migration], held: Mapping[str, Held]
+) -> str | None:
     """What shows it, in words; None when nothing does.
 
     `made` are all migrations, the last one first, `held` what they published for
@@ -76,12 +79,12 @@ def has_kept_times(files: RootFiles, held: Mapping[str, Held], *, exactly: bool 
         if is_written_once(path):
             with contextlib.suppress(FormatError):
                 status, before = files.status(path), each.entry.mtime_ns
-                if status is not None and is_same_time(before, status.st_mtime_ns):
+                if status is not None and same_through_copy(before, status.st_mtime_ns):
                     return not exactly or status.st_mtime_ns == before
     return False
 
 
-def _signs(files: RootFiles, made: Sequence[Made], held: Mapping[str, Held]) -> Iterator[str]:
+def _signs(files: RootFiles, made: Sequence[Migration], held: Mapping[str, Held]) -> Iterator[str]:
     last = made[0].manifest
     published = {path for each in made for path in _paths(each.manifest)}
     tops = {path.partition("/")[0] for path in published}

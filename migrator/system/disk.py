@@ -1,4 +1,4 @@
-"""Every change that migrator makes to a file system, one function each.
+"""Every change that migrator makes to a file system, one function each; see `tree.removal`, too.
 
 They are in one place so that tests can fail or kill the process at each of
 them: `hook`, when set, is called with the operation's name and path before it
@@ -14,7 +14,6 @@ import errno
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -22,14 +21,10 @@ from migrator.errors import PermissionDenied, StoreError
 from migrator.system.capabilities import remedy
 from migrator.system.files import open_regular, regular_status
 from migrator.system.host import file_system_type
-from migrator.tree.descent import Descent
 
 hook: Callable[[str, Path], None] | None = None
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-# Levels of directories; what we stage has less than ten.
-_DEEPEST = 50
 
 _SYNCFS_TELLS_ERRORS = (5, 8)
 # Directories that are flushed one by one; a file system may have much else to write.
@@ -109,48 +104,6 @@ def remove_directory(path: Path) -> None:
         path.rmdir()
 
 
-def remove_tree(path: Path, depth: int = 0) -> None:
-    """Remove a directory and all in it, an operation each; it may be gone already.
-
-    Never through a symbolic link; one that stands at `path` goes away itself. At a
-    `depth` that nothing of ours has, what is below is one operation.
-    """
-    if _remove_other(path):
-        return
-    if depth > _DEEPEST:
-        remove_layers(path)
-        return
-    with operation("list", path), os.scandir(path) as entries:
-        children = [(entry.is_dir(follow_symlinks=False), entry.path) for entry in entries]
-    for is_directory, child in children:
-        if is_directory:
-            remove_tree(Path(child), depth + 1)
-        else:
-            remove_file(Path(child))
-    remove_directory(path)
-
-
-def remove_layers(path: Path) -> None:
-    """Remove a directory of layers' trees, which may be nested deeper than any path is long.
-
-    One operation for all that is in it. As `remove_tree` otherwise.
-    """
-    if _remove_other(path):
-        return
-    with operation("remove", path), Descent(path) as at:
-        waiting = [_remove_files(at.fd)]
-        while waiting:
-            if waiting[-1]:
-                at.down(waiting[-1][-1])
-                waiting.append(_remove_files(at.fd))
-                continue
-            waiting.pop()
-            if waiting:
-                at.up()
-                os.rmdir(waiting[-1].pop(), dir_fd=at.fd)
-    remove_directory(path)
-
-
 def make_link(path: Path, target: str) -> None:
     """Create a symbolic link that says `target`."""
     with operation("symlink", path):
@@ -216,31 +169,6 @@ def write_atomically(
 def _kernel_version() -> tuple[int, ...]:
     """Major and minor number."""
     return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-
-
-def _remove_files(directory: int) -> list[bytes]:
-    """Remove all but the directories in a directory; returns the names of those."""
-    directories = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(os.fsencode(entry.name))
-            else:
-                os.unlink(entry.name, dir_fd=directory)
-    return directories
-
-
-def _remove_other(path: Path) -> bool:
-    """Whether no directory is at `path`; what is there instead is removed."""
-    with operation("stat", path):
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            return True
-    if stat.S_ISDIR(mode):
-        return False
-    remove_file(path)
-    return True
 
 
 def _private(path: str, flags: int) -> int:

@@ -18,7 +18,7 @@ _SECONDS = slice(80, 88)
 _NANOSECONDS = slice(88, 92)
 
 
-def birth_ns(path: Path) -> int | None:
+def creation_time_ns(path: Path) -> int | None:
     """Nanoseconds since 1970; None where C library, kernel or file system do not tell."""
     try:
         statx = ctypes.CDLL(None).statx

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from migrator.tree.xattrs import path_at
+
 _ATTRIBUTE = "security.capability"
 _NONE = frozenset((errno.ENODATA, errno.ENOTSUP))
 
@@ -15,7 +17,7 @@ def capability_of(directory: int, name: bytes) -> bytes | None:
     None if it has none or the file system has no such thing. Raises OSError.
     """
     # There is no getxattrat(2) before Linux 6.13, and a whole path may exceed PATH_MAX.
-    return _get(b"/proc/self/fd/%d/%b" % (directory, name))
+    return _get(path_at(directory, name))
 
 
 def capability_of_open(fd: int) -> bytes | None:

@@ -11,6 +11,7 @@ import enum
 import os
 import stat
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Literal, NamedTuple
 
 from migrator.tree.capability import capability_of
 from migrator.tree.descent import Descent, unreadable
+from migrator.tree.times import same_through_tar
+from migrator.tree.walk import Step, Walk, names_below
 
 WHITEOUT = b".wh."
 AUFS_META = b".wh..wh."
@@ -101,7 +104,7 @@ def tree(root: Path) -> Iterator[Change]:
 
     Raises `LayerError`.
     """
-    return _walk(root, lambda name: True)
+    return _added(root)
 
 
 def branch(root: Path) -> Iterator[Change]:
@@ -109,7 +112,7 @@ def branch(root: Path) -> Iterator[Change]:
 
     Raises `LayerError`.
     """
-    return _walk(root, lambda name: not name.startswith(AUFS_META) or name == AUFS_OPAQUE)
+    return _added(root, lambda name: not name.startswith(AUFS_META) or name == AUFS_OPAQUE)
 
 
 def compare(new: Path, old: Path) -> ChangeList:
@@ -118,147 +121,116 @@ def compare(new: Path, old: Path) -> ChangeList:
     Raises `LayerError`, naming what could not be looked at.
     """
     with Descent(new) as new_at, Descent(old) as old_at:
-        return _Comparison(new_at, old_at).run()
+        comparison = _Comparison(new_at, old_at)
+        deque(Walk(new_at, old_at, comparison.look), maxlen=0)
+        return ChangeList(comparison.lines)
 
 
-def _walk(root: Path, wanted_at_top: Callable[[bytes], bool]) -> Iterator[Change]:
+def _added(root: Path, wanted_at_top: Callable[[bytes], bool] | None = None) -> Iterator[Change]:
     with Descent(root) as at:
-        names, directories = _listing(at)
-        listings = [([name for name in names if wanted_at_top(name)], directories)]
-        while listings:
-            names, directories = listings[-1]
-            if names:
-                name = names.pop()
-                path = at.path + b"/" + name if at.path else name
-                yield Change(path, ChangeKind.ADDED)
-                if name in directories:
-                    try:
-                        at.down(name)
-                    except OSError as error:
-                        raise unreadable(path, error) from None
-                    listings.append(_listing(at))
-                continue
-            listings.pop()
-            if listings:
-                try:
-                    at.up()
-                except OSError as error:
-                    raise unreadable(at.path, error) from None
+        for path, _, _ in names_below(at, wanted_at_top):
+            yield Change(path, ChangeKind.ADDED)
 
 
-def _listing(at: Descent) -> tuple[list[bytes], set[bytes]]:
-    """The names in the current directory, last first, and which of them are directories."""
-    names = []
-    directories = set()
-    try:
-        with os.scandir(at.fd) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name)
-                names.append(name)
-                if entry.is_dir(follow_symlinks=False):
-                    directories.add(name)
-    except OSError as error:
-        raise unreadable(at.path, error) from None
-    names.sort(reverse=True)
-    return names, directories
+_Directories = list[Step[None]]
+"""Those that are still to be looked into, in both trees or only in the new one."""
 
 
 class _Comparison:
     """One comparison of two trees, directory by directory, each listed once at most.
 
     Names stay as `os.scandir` gives them (bytes would cost a conversion for
-    every file that two overlay layers share) until something is recorded.
+    every file that two overlay layers share) until something is recorded, in
+    `lines`.
     """
 
     def __init__(self, new: Descent, old: Descent) -> None:
+        self.lines: list[bytes] = []
         self._new = new
         self._old = old
-        self._lines: list[bytes] = []
         # Directories that are in the list already.
         self._listed: set[bytes] = {b""}
-        # Directories still to be looked into: in both trees, or only in the new one.
-        self._pending: list[tuple[bytes, bool]] = [(b"", True)]
 
-    def run(self) -> ChangeList:
-        while self._pending:
-            directory, in_both = self._pending.pop()
-            try:
-                self._new.enter(directory)
-                if in_both:
-                    self._old.enter(directory)
-                    self._compare_directory(directory)
-                else:
-                    self._add_directory(directory)
-            except OSError as error:
-                raise unreadable(directory, error) from None
-        return ChangeList(self._lines)
+    def look(self, prefix: bytes, old: Descent | None, _: None) -> _Directories:
+        """Record what differs in a directory; returns the directories in it still to look into."""
+        return self._all_new(prefix) if old is None else self._compared(prefix)
 
-    def _add_directory(self, directory: bytes) -> None:
+    def _all_new(self, prefix: bytes) -> _Directories:
         with os.scandir(self._new.fd) as entries:
-            for entry in entries:
-                self._add(directory + b"/" + os.fsencode(entry.name), entry)
+            return [
+                (name, None, True, False) for entry in entries if (name := self._add(prefix, entry))
+            ]
 
-    def _compare_directory(self, directory: bytes) -> None:
-        before = len(self._lines)
-        prefix = directory + b"/" if directory else b""
+    def _compared(self, prefix: bytes) -> _Directories:
+        before = len(self.lines)
         same_device = os.fstat(self._new.fd).st_dev == os.fstat(self._old.fd).st_dev
         old_inodes = self._old_inodes()
+        found: _Directories = []
         with os.scandir(self._new.fd) as entries:
             for entry in entries:
                 old_inode = old_inodes.pop(entry.name, None)
                 if old_inode is None:
-                    self._add(prefix + os.fsencode(entry.name), entry)
+                    if name := self._add(prefix, entry):
+                        found.append((name, None, True, False))
                 elif not (same_device and old_inode == entry.inode()):
-                    self._compare_entry(prefix, os.fsencode(entry.name))
+                    name = os.fsencode(entry.name)
+                    is_directory, in_both = self._compare_entry(prefix, name)
+                    if is_directory:
+                        found.append((name, None, True, in_both))
         self._delete(prefix, old_inodes)
-        if len(self._lines) > before:
-            self._list_directory(directory)
+        if len(self.lines) > before:
+            self._list_directory(prefix[:-1])
+        return found
 
-    def _compare_entry(self, prefix: bytes, name: bytes) -> None:
+    def _compare_entry(self, prefix: bytes, name: bytes) -> tuple[bool, bool]:
+        """Record how a name differs that is in both; returns in which trees it is a directory."""
         path = prefix + name
         new_fd, old_fd = self._new.fd, self._old.fd
         try:
             new = os.stat(name, dir_fd=new_fd, follow_symlinks=False)
             old = os.stat(name, dir_fd=old_fd, follow_symlinks=False)
-            changed = _status_differs(new, old) or (
+            changed = status_differs(new, old) or (
                 (capability_of(new_fd, name) or b"") != (capability_of(old_fd, name) or b"")
             )
         except OSError as error:
             raise unreadable(path, error) from None
         if changed:
-            self._lines.append(path + _TAGS[ChangeKind.MODIFIED])
+            self.lines.append(path + _TAGS[ChangeKind.MODIFIED])
         was_directory = stat.S_ISDIR(old.st_mode)
         if stat.S_ISDIR(new.st_mode):
             if changed:
                 self._listed.add(path)
-            self._pending.append((path, was_directory))
-        elif was_directory and _has_directory_bit(new.st_mode):
+            return True, was_directory
+        if was_directory and _has_directory_bit(new.st_mode):
             self._old.down(name)
             self._delete(path + b"/", self._old_inodes())
             self._old.up()
+        return False, was_directory
 
     def _old_inodes(self) -> dict[str, int]:
         with os.scandir(self._old.fd) as entries:
             return {entry.name: entry.inode() for entry in entries}
 
-    def _add(self, path: bytes, entry: os.DirEntry[str]) -> None:
-        self._lines.append(path + _TAGS[ChangeKind.ADDED])
-        if entry.is_dir(follow_symlinks=False):
-            self._pending.append((path, False))
+    def _add(self, prefix: bytes, entry: os.DirEntry[str]) -> bytes:
+        """Record what is only in the new tree; returns its name if it is a directory."""
+        name = os.fsencode(entry.name)
+        self.lines.append(prefix + name + _TAGS[ChangeKind.ADDED])
+        return name if entry.is_dir(follow_symlinks=False) else b""
 
     def _delete(self, prefix: bytes, names: dict[str, int]) -> None:
         tag = _TAGS[ChangeKind.DELETED]
-        self._lines.extend(prefix + os.fsencode(name) + tag for name in names)
+        self.lines.extend(prefix + os.fsencode(name) + tag for name in names)
 
     def _list_directory(self, directory: bytes) -> None:
         """Record that something changed below `directory`, for it and all above it."""
         while directory not in self._listed:
             self._listed.add(directory)
-            self._lines.append(directory + _TAGS[ChangeKind.MODIFIED])
+            self.lines.append(directory + _TAGS[ChangeKind.MODIFIED])
             directory = directory.rpartition(b"/")[0]
 
 
-def _status_differs(new: os.stat_result, old: os.stat_result) -> bool:
+def status_differs(new: os.stat_result, old: os.stat_result) -> bool:
+    """Whether Docker takes a file for changed, as far as its status tells."""
     if (
         new.st_mode != old.st_mode
         or new.st_uid != old.st_uid
@@ -268,7 +240,7 @@ def _status_differs(new: os.stat_result, old: os.stat_result) -> bool:
         return True
     if _has_directory_bit(new.st_mode):
         return False
-    return new.st_size != old.st_size or not _same_time(new.st_mtime_ns, old.st_mtime_ns)
+    return new.st_size != old.st_size or not same_through_tar(new.st_mtime_ns, old.st_mtime_ns)
 
 
 def _has_directory_bit(mode: int) -> bool:
@@ -279,12 +251,3 @@ def _has_directory_bit(mode: int) -> bool:
     replaces is deleted name by name.
     """
     return bool(mode & stat.S_IFDIR)
-
-
-def _same_time(a: int, b: int) -> bool:
-    """Equal times, or as equal as tar's whole seconds leave them."""
-    if a == b:
-        return True
-    seconds_a, nanoseconds_a = divmod(a, 10**9)
-    seconds_b, nanoseconds_b = divmod(b, 10**9)
-    return seconds_a == seconds_b and (nanoseconds_a == 0 or nanoseconds_b == 0)

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import stat
 from pathlib import Path
 
 from migrator.tree.descent import Descent, open_file
-
-# The kernel's own limit (MAXSYMLINKS).
-_MAX_LINKS = 40
+from migrator.tree.resolve import below, steps
 
 
 class NotRegular(OSError):
@@ -61,7 +58,7 @@ class LayerDirectory:
         directory, _, last = name.rpartition(b"/")
         if directory != self._directory or not last:
             if not _is_clean(name):
-                name = posixpath.normpath(b"/" + name).lstrip(b"/")
+                name = below(name)
                 if not name:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 return self.open(name)
@@ -81,34 +78,15 @@ class LayerDirectory:
         raise NotRegular(errno.EINVAL, "not a regular file")
 
     def _open_through_links(self, name: bytes) -> tuple[int, os.stat_result]:
-        """The general way: every component looked at, every link read and followed inside."""
-        todo = name.split(b"/")[::-1]
-        links = 0
+        """The general way: every component looked at, every link followed inside."""
         with Descent(self._root) as at:
-            while todo:
-                component = todo.pop()
-                if component in (b"", b"."):
+            for step in steps(at, name):
+                if stat.S_ISLNK(step.status.st_mode):
                     continue
-                if component == b"..":
-                    if at.path:
-                        at.up()
-                    continue
-                status = os.lstat(component, dir_fd=at.fd)
-                if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    target = os.readlink(component, dir_fd=at.fd)
-                    if target.startswith(b"/"):
-                        at.enter(b"")
-                    todo.extend(target.split(b"/")[::-1])
-                elif any(part not in (b"", b".") for part in todo):
-                    at.down(component)
-                elif stat.S_ISREG(status.st_mode):
-                    return open_file(component, at.fd), status
-                else:
-                    raise NotRegular(errno.EINVAL, "not a regular file")
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                if stat.S_ISREG(step.status.st_mode):
+                    return open_file(step.name, at.fd), step.status
+                raise NotRegular(errno.EINVAL, "not a regular file")
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def _is_clean(name: bytes) -> bool:

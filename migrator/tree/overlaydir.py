@@ -22,18 +22,16 @@ from migrator.system import disk, disk_at
 from migrator.system.disk_at import Metadata, Place
 from migrator.tree.content import check_unchanged, pieces, reading
 from migrator.tree.descent import Descent, open_file
-from migrator.tree.ownfiles import OwnFiles, OwnKind
-from migrator.tree.treefingerprint import fingerprint
+from migrator.tree.ownfiles import OwnFiles, OwnKind, RequiredPaths
+from migrator.tree.walk import names_below
 from migrator.tree.xattrs import OPAQUE, OVERLAY_MEANINGS, path_at, xattr_names, xattrs_of
-
-__all__ = ["Built", "Way", "build", "choose_way", "fingerprint"]
 
 # How often progress is told, in bytes and in files.
 _STEP = 4 << 20
 _STEP_FILES = 256
 
 
-class Way(enum.Enum):
+class Transfer(enum.Enum):
     """How a file comes into the target; where one does not work, the next is taken."""
 
     LINK = "hard link"
@@ -57,8 +55,8 @@ class Built:
     copied: int = 0
 
 
-def choose_way(source: Path, target: Path, links: bool = True) -> Way:
-    """The cheapest way from below the directory `source` into the directory `target`.
+def choose_transfer(source: Path, target: Path, links: bool = True) -> Transfer:
+    """The cheapest transfer from below the directory `source` into the directory `target`.
 
     Tried with one file of `source`; COPY if there is none. Without `links`,
     for files that are going to be written to, it is REFLINK or COPY. Raises
@@ -67,37 +65,37 @@ def choose_way(source: Path, target: Path, links: bool = True) -> Way:
     with contextlib.ExitStack() as stack:
         at = stack.enter_context(Descent(source))
         to = stack.enter_context(Descent(target))
-        name = _some_file(source, at)
+        name = _some_file(at)
         if name is None:
-            return Way.COPY
+            return Transfer.COPY
         trial = Place(to.fd, b".way", target / ".way")
         disk.remove_file(trial.path)
         stack.callback(disk.remove_file, trial.path)
         if links and disk_at.link(at.fd, name, trial):
-            return Way.LINK
+            return Transfer.LINK
         with reading(name):
             fd = open_file(name, at.fd)
         stack.callback(os.close, fd)
         copy = disk_at.create(trial)
         stack.callback(os.close, copy)
-        return Way.REFLINK if disk_at.reflink(fd, copy, trial.path) else Way.COPY
+        return Transfer.REFLINK if disk_at.reflink(fd, copy, trial.path) else Transfer.COPY
 
 
 def build(
     source: OwnFiles,
     target: Path,
-    way: Way,
-    record: Path | None = None,
+    transfer: Transfer,
+    required: RequiredPaths | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Built:
     """Make the directory `target`, which must not exist, with `source`'s own files.
 
-    `target` gets the metadata of the source's root. With `record`, also what
-    that tar-split record names with content. `progress` is called now and then
+    `target` gets the metadata of the source's root. With `required`, also what
+    the layer underneath has just the same. `progress` is called now and then
     with the bytes of content that came in since the last call, linked ones
     included. Nothing is synced. Raises LayerError naming a file that cannot be
-    read, is changed meanwhile, or cannot be in overlay2; RecordError;
-    StoreError. What was made until then stays.
+    read, is changed meanwhile, or cannot be in overlay2; StoreError. What was made
+    until then stays.
     """
     with contextlib.ExitStack() as stack:
         outside = stack.enter_context(Descent(target.parent))
@@ -106,9 +104,9 @@ def build(
         disk_at.make_directory(place)
         to = stack.enter_context(Descent(target))
         copies = stack.enter_context(Descent(target))
-        builder = _Builder(source.kind == "overlay", target, way, at, to, copies, progress)
+        builder = _Builder(source.kind == "overlay", target, transfer, at, to, copies, progress)
         metadata = builder.directory_metadata(OwnKind.ENTRY)
-        for path, kind in source.entries(record):
+        for path, kind in source.entries(required):
             builder.add(path, kind)
         builder.finish()
         disk_at.set_metadata(place, metadata)
@@ -126,7 +124,7 @@ class _Builder:
         self,
         is_upper: bool,
         target: Path,
-        way: Way,
+        transfer: Transfer,
         at: Descent,
         to: Descent,
         copies: Descent,
@@ -135,7 +133,7 @@ class _Builder:
         self.built = Built()
         self._refused = frozenset[str]() if is_upper else OVERLAY_MEANINGS
         self._target = target
-        self._way = way
+        self._transfer = transfer
         self._at = at
         self._to = to
         self._copies = copies
@@ -204,7 +202,7 @@ class _Builder:
             raise LayerError(
                 "is a device 0/0, a deletion in overlay2", subject=os.fsdecode(self._path)
             )
-        if self._way is Way.LINK and self._link(place):
+        if self._transfer is Transfer.LINK and self._link(place):
             self.built.linked += size
         elif not self._link_copy(place, status):
             if stat.S_ISREG(status.st_mode):
@@ -243,7 +241,7 @@ class _Builder:
             xattrs = self._xattrs(fd)
             copy = disk_at.create(place)
             try:
-                if self._way is not Way.COPY and disk_at.reflink(fd, copy, place.path):
+                if self._transfer is not Transfer.COPY and disk_at.reflink(fd, copy, place.path):
                     self.built.reflinked += status.st_size
                 else:
                     content = pieces(self._path, fd, status)
@@ -281,12 +279,10 @@ class _Builder:
             )
 
 
-def _some_file(source: Path, at: Descent) -> bytes | None:
+def _some_file(at: Descent) -> bytes | None:
     """The name of a regular file, in whose directory `at` is then."""
-    for path, _ in OwnFiles("tree", source):
-        directory, _, name = path.rpartition(b"/")
+    for path, name, _ in names_below(at):
         with reading(path):
-            at.enter(directory)
             if stat.S_ISREG(os.stat(name, dir_fd=at.fd, follow_symlinks=False).st_mode):
                 return name
     return None

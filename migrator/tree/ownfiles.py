@@ -12,15 +12,22 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from migrator.layer.recordpaths import RecordPaths
 from migrator.tree.descent import Descent
 from migrator.tree.listing import OwnKind, branch_lister, list_tree, list_upper
-from migrator.tree.ownwalk import Own, OwnWalk
 from migrator.tree.sameness import Sameness
+from migrator.tree.selection import RequiredPaths, Selection
+from migrator.tree.walk import Walk
 
-__all__ = ["Own", "OwnFiles", "OwnKind"]
+__all__ = ["OwnFile", "OwnFiles", "OwnKind", "RequiredPaths"]
+
+
+class OwnFile(NamedTuple):
+    """One path of a layer, relative to its root and without a trailing slash."""
+
+    path: bytes
+    kind: OwnKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +56,38 @@ class OwnFiles:
     nanoseconds: bool = True
     """Whether it kept more than the seconds of times; if not, a time with none equals any."""
 
-    def entries(self, record: Path | None = None) -> Iterator[Own]:
+    def entries(self, required: RequiredPaths | None = None) -> Iterator[OwnFile]:
         """The layer's own files: a depth-first walk, directories before what is in them, sorted.
 
         The root itself is not among them; the directories above all others
-        are. A file is, too, if the tar-split record `record` names it with
-        content, even when the layer underneath has the same. Raises LayerError
-        naming what cannot be read, RecordError.
+        are. What is `required` is, too, even when the layer underneath has the
+        same. Raises LayerError naming what cannot be read.
         """
+        with contextlib.ExitStack() as stack:
+            # Directories that are not listed unless something in them is.
+            unlisted: list[bytes] = []
+            for path, _, kind in self._walk(stack, required):
+                while unlisted and not path.startswith(unlisted[-1] + b"/"):
+                    unlisted.pop()
+                if kind is None:
+                    unlisted.append(path)
+                    continue
+                for directory in unlisted:
+                    yield OwnFile(directory, OwnKind.ENTRY)
+                unlisted.clear()
+                yield OwnFile(path, kind)
+
+    def __iter__(self) -> Iterator[OwnFile]:
+        return self.entries()
+
+    def _walk(
+        self, stack: contextlib.ExitStack, required: RequiredPaths | None
+    ) -> Walk[OwnKind | None]:
+        new = stack.enter_context(Descent(self.root))
+        old = stack.enter_context(Descent(self.below)) if self.below is not None else None
         lister = {"aufs": branch_lister(self.branches), "overlay": list_upper}.get(
             self.kind, list_tree
         )
         same = Sameness(self.directory_times, self.nanoseconds)
-        paths = None
-        # All of a tree is there anyway.
-        if record is not None and self.kind != "tree":
-            paths = RecordPaths(self.root, record)
-        with contextlib.ExitStack() as stack:
-            new = stack.enter_context(Descent(self.root))
-            old = stack.enter_context(Descent(self.below)) if self.below is not None else None
-            yield from OwnWalk(new, old, lister, same, paths, copied=self.kind != "aufs")
-
-    def __iter__(self) -> Iterator[Own]:
-        return self.entries()
+        selection = Selection(new, lister, same, required, copied=self.kind != "aufs")
+        return Walk(new, old, selection.look)

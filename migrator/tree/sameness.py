@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from migrator.tree.descent import open_file
+from migrator.tree.times import same_through_tar
 from migrator.tree.xattrs import path_at, xattrs_of
 
 _BLOCK = 256 << 10
@@ -40,11 +41,7 @@ class Sameness:
             return True
         if stat.S_ISDIR(new.st_mode) and not self.directory_times:
             return True
-        if self.nanoseconds:
-            return False
-        seconds, rest = divmod(new.st_mtime_ns, 10**9)
-        old_seconds, old_rest = divmod(old.st_mtime_ns, 10**9)
-        return seconds == old_seconds and not (rest and old_rest)
+        return not self.nanoseconds and same_through_tar(new.st_mtime_ns, old.st_mtime_ns)
 
 
 def _is_one(new: os.stat_result, old: os.stat_result) -> bool:

@@ -46,7 +46,7 @@ _DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Expectations:
     """What containers are held against.
 
     `drivers` are those that containers were moved to, `mounts` the containers'
@@ -67,7 +67,7 @@ class Surroundings:
     elsewhere: Sequence[Set[str]]
 
 
-def check_containers(files: RootFiles, around: Surroundings) -> tuple[int, tuple[Finding, ...]]:
+def check_containers(files: RootFiles, expected: Expectations) -> tuple[int, tuple[Finding, ...]]:
     """Check all containers that have a config.v2.json: how many there are, and what is wrong."""
     findings = Findings()
     count = 0
@@ -78,21 +78,21 @@ def check_containers(files: RootFiles, around: Surroundings) -> tuple[int, tuple
                 continue
             count += 1
             config = json_object(files.read(path))
-            _check_config(files, around, name, config)
+            _check_config(files, expected, name, config)
         path = f"containers/{name}/{HOST_CONFIG}"
         with findings.noting(Subject.CONTAINER, name, path):
-            _check_host_config(files, path, around)
+            _check_host_config(files, path, expected)
     return count, tuple(findings)
 
 
 def _check_config(
-    files: RootFiles, around: Surroundings, name: str, config: dict[str, Any]
+    files: RootFiles, expected: Expectations, name: str, config: dict[str, Any]
 ) -> None:
     if config.get("ID") != name:
         raise FormatError(f"has the ID {str(config.get('ID'))[:100]!r}")
     legacy = _legacy_config(files, name)
     _compare(legacy, config, _FACTS)
-    if config.get("Driver") not in around.drivers:
+    if config.get("Driver") not in expected.drivers:
         _compare(legacy, config, _DRIVER_FACT)
     _compare(_section(legacy, "Config"), _section(config, "Config"), _CONFIG_FACTS)
     image_id = config.get("Image")
@@ -100,11 +100,11 @@ def _check_config(
     nameless = image_id == "" and not legacy
     if not isinstance(image_id, str) or not (nameless or DIGEST.fullmatch(image_id)):
         raise FormatError(f"has {str(image_id)[:100]!r} as Image, which is no image ID")
-    expected = around.migrated.get(str(legacy.get("Image")))
-    if expected is not None and image_id != expected:
-        raise FormatError(f"has the Image {image_id}, but its legacy image became {expected}")
-    if config.get("Driver") in (around.driver, "", None):
-        _check_layer(around, name, config, image_id)
+    became = expected.migrated.get(str(legacy.get("Image")))
+    if became is not None and image_id != became:
+        raise FormatError(f"has the Image {image_id}, but its legacy image became {became}")
+    if config.get("Driver") in (expected.driver, "", None):
+        _check_layer(expected, name, config, image_id)
 
 
 def _legacy_config(files: RootFiles, name: str) -> dict[str, Any]:
@@ -115,29 +115,29 @@ def _legacy_config(files: RootFiles, name: str) -> dict[str, Any]:
         return {}
 
 
-def _check_layer(around: Surroundings, name: str, config: dict[str, Any], image_id: str) -> None:
-    image = around.store.images.get(image_id)
-    if image_id and image_id not in around.store.present and around.untouched:
-        was_there = any(image_id in images for images in around.elsewhere)
-        if was_there or not around.elsewhere:
+def _check_layer(expected: Expectations, name: str, config: dict[str, Any], image_id: str) -> None:
+    image = expected.store.images.get(image_id)
+    if image_id and image_id not in expected.store.present and expected.untouched:
+        was_there = any(image_id in images for images in expected.elsewhere)
+        if was_there or not expected.elsewhere:
             raise FormatError(f"its image {image_id} is not there")
-    if name not in around.mounts:
+    if name not in expected.mounts:
         state = _section(config, "State")
         if not (state.get("Dead") or state.get("RemovalInProgress")):
             raise FormatError("the container has no mount in the layerdb")
-    elif image is not None and (parent := around.mounts[name].parent) != image.chain:
+    elif image is not None and (parent := expected.mounts[name].parent) != image.chain:
         raise FormatError(f"its writable layer lies on {parent}, its image is {image.chain}")
 
 
-def _check_host_config(files: RootFiles, path: str, around: Surroundings) -> None:
+def _check_host_config(files: RootFiles, path: str, expected: Expectations) -> None:
     try:
         data = files.read(path)
     except MissingFileError:
         return
     config = json_object(data)
-    if path not in around.replaced:
+    if path not in expected.replaced:
         return
-    entry, kept = around.replaced[path]
+    entry, kept = expected.replaced[path]
     if blake3(data).hexdigest() == entry.blake3:
         return
     original = files.read(kept.path)

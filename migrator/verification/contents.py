@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
 from migrator.store.layerdb import StoredLayer
-from migrator.tree.pairs import walk
+from migrator.tree.content import reading
+from migrator.tree.descent import Descent
+from migrator.tree.walk import names_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ def _sized_by_walk(driver: Driver) -> bool:
 def _directory_size(directory: Path) -> int:
     """Docker's pkg/directory.Size: all that are no directories, each inode once."""
     sizes: dict[int, int] = {}
-    for entry in walk(directory):
-        if not entry.is_directory:
-            sizes[entry.status.st_ino] = entry.status.st_size
+    with Descent(directory) as at:
+        for path, name, is_directory in names_below(at):
+            if not is_directory:
+                with reading(path):
+                    status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
+                sizes[status.st_ino] = status.st_size
     return sum(sizes.values())

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from migrator.errors import LayerError
 from migrator.layer.tarsplit import Record
-
-WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
-_META = b".wh..wh."
+from migrator.tree.changes import AUFS_META, AUFS_OPAQUE, WHITEOUT
+from migrator.tree.resolve import below
 
 # An entry of tars that git writes; it stands for no file.
 _NO_FILE = frozenset((b"", b"pax_global_header"))
@@ -25,33 +23,39 @@ _MAX_LINKS = 40
 class Coverage:
     """What a record says of its layer's tree, by path.
 
-    `own` are the layer's own entries, `ancestors` the directories above them
+    `recorded` are the layer's own entries, `ancestors` the directories above them
     and above whiteouts (tars need not list them), `deleted` what is whited
     out, `opaque` the directories that show nothing of the parent's. Raises
     RecordError, and LayerError when the layer's directory cannot be opened.
     """
 
     def __init__(self, record: Path, directory: Path) -> None:
-        self.own: set[bytes] = set()
+        self.recorded: set[bytes] = set()
         self.deleted: set[bytes] = set()
         self.opaque: set[bytes] = set()
         self.ancestors: set[bytes] = set()
         for entry in Record(record).names():
-            name = posixpath.normpath(b"/" + entry).lstrip(b"/")
+            name = below(entry)
             if name in _NO_FILE:
                 continue
             above, _, last = name.rpartition(b"/")
-            if last == _OPAQUE:
+            if last == AUFS_OPAQUE:
                 self.opaque.add(above)
-            elif last.startswith(_META) or b"/" + _META in name or name.startswith(_META):
+            elif (
+                last.startswith(AUFS_META) or b"/" + AUFS_META in name or name.startswith(AUFS_META)
+            ):
                 # aufs's own bookkeeping is in old images, and is never unpacked.
                 continue
             elif last.startswith(WHITEOUT):
                 self.deleted.add(posixpath.join(above, last[len(WHITEOUT) :]))
             else:
-                self.own.add(name)
+                self.recorded.add(name)
             self._add_ancestors(above)
         self._follow_links(directory)
+
+    def hides_parent(self, directory: bytes) -> bool:
+        """Whether nothing of what the parent has below `directory` is to be seen."""
+        return directory in self.opaque or directory in self.deleted
 
     def _add_ancestors(self, path: bytes) -> None:
         while path and path not in self.ancestors:
@@ -77,16 +81,16 @@ class Coverage:
                         directories.add(path)
                     elif stat.S_ISLNK(mode):
                         target = posixpath.join(b"/", above, os.readlink(path, dir_fd=top))
-                        links[path] = posixpath.normpath(target).lstrip(b"/")
+                        links[path] = below(target)
         finally:
             os.close(top)
         if not links:
             return
-        for paths in (self.own, self.deleted, self.opaque):
+        for paths in (self.recorded, self.deleted, self.opaque):
             moved = {_resolved(path, links) for path in paths}
             paths.clear()
             paths.update(moved)
-        for path in self.own | self.deleted:
+        for path in self.recorded | self.deleted:
             self._add_ancestors(path.rpartition(b"/")[0])
 
 

@@ -21,8 +21,10 @@ from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
 from migrator.store.layerdb import StoredLayer
-from migrator.tree.pairs import Node, Pair, PairWalk
-from migrator.verification.coverage import WHITEOUT, Coverage
+from migrator.tree.changes import WHITEOUT, status_differs
+from migrator.tree.pairs import Node, Pair, pairs
+from migrator.tree.times import same_through_tar
+from migrator.verification.coverage import Coverage
 from migrator.verification.headers import header_differences
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -160,39 +162,34 @@ def _differences(
 ) -> Iterator[tuple[bytes, str]]:
     directory = driver.layer_root(task.layer_id)
     coverage = Coverage(driver.data_root / task.record, directory)
-    missing = set(coverage.own)
+    missing = set(coverage.recorded)
     above = driver.layer_root(task.parent_id) if task.parent_id is not None else None
     complete = driver.is_complete(task.layer_id)
     comparison = _Comparison(progress)
-    walk = PairWalk(directory, above if b"" not in coverage.opaque else None)
-    for pair in walk:
+    walk = pairs(directory, above if b"" not in coverage.opaque else None, coverage.hides_parent)
+    for path, pair in walk:
         if not complete:
             pair = _without_deletion(pair)
         if pair.new is not None:
-            missing.discard(pair.path)
-        if pair.path in coverage.opaque:
-            walk.hide_old()
-        if pair.path in coverage.own:
-            if pair.path in coverage.deleted:
-                walk.hide_old()
+            missing.discard(path)
+        if path in coverage.recorded:
             continue
-        if pair.path in coverage.deleted:
-            walk.hide_old()
-            if pair.new is not None and complete and pair.path not in coverage.ancestors:
-                yield pair.path, "is there, though the layer's record deletes it"
+        if path in coverage.deleted:
+            if pair.new is not None and complete and path not in coverage.ancestors:
+                yield path, "is there, though the layer's record deletes it"
             continue
         if pair.new is None:
             if pair.old is not None:
-                yield pair.path, "is missing; the parent has it, and the record does not delete it"
+                yield path, "is missing; the parent has it, and the record does not delete it"
         elif pair.old is not None:
             for reason in comparison.of(pair):
-                yield pair.path, reason
+                yield path, reason
         elif not (
-            (pair.new.is_directory and pair.path in coverage.ancestors)
-            or (not complete and _is_whiteout(pair.path, pair.new))
-            or _is_copy_to_docker(driver, task, pair.path, pair.new.status)
+            (pair.new.is_directory and path in coverage.ancestors)
+            or (not complete and _is_whiteout(path, pair.new))
+            or _is_copy_to_docker(driver, task, path, pair.new.status)
         ):
-            yield pair.path, "is neither in the layer's record nor in the parent"
+            yield path, "is neither in the layer's record nor in the parent"
     comparison.finish()
     for path in sorted(missing):
         yield path, "is in the layer's record, but not in its directory"
@@ -221,12 +218,7 @@ def _is_copy_to_docker(driver: Driver, task: TreeTask, path: bytes, status: os.s
             old = os.lstat(os.path.join(os.fsencode(driver.layer_root(cache_id)), path))
         except OSError:
             continue
-        return (status.st_mode, status.st_uid, status.st_gid, status.st_rdev) == (
-            *(old.st_mode, old.st_uid, old.st_gid, old.st_rdev),
-        ) and (
-            stat.S_ISDIR(status.st_mode)
-            or (status.st_size == old.st_size and _same_time(status.st_mtime_ns, old.st_mtime_ns))
-        )
+        return not status_differs(status, old)
     return False
 
 
@@ -274,7 +266,7 @@ class _Comparison:
             yield f"has the mode {new.st_mode:o}, in the parent {old.st_mode:o}"
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             yield f"belongs to {new.st_uid}:{new.st_gid}, in the parent {old.st_uid}:{old.st_gid}"
-        if not pair.new.is_directory and not _same_time(new.st_mtime_ns, old.st_mtime_ns):
+        if not pair.new.is_directory and not same_through_tar(new.st_mtime_ns, old.st_mtime_ns):
             yield "has another mtime than in the parent"
         if stat.S_ISLNK(new.st_mode):
             if _target(pair.new) != _target(pair.old):
@@ -301,7 +293,7 @@ class _Comparison:
     def _same(self, first: int, second: int) -> bool:
         while True:
             got = os.readv(first, [self._new])
-            other = _fill(second, self._old[:got]) if got else os.readv(second, [self._old[:1]])
+            other = _read(second, self._old[:got]) if got else os.readv(second, [self._old[:1]])
             if other != got or self._new[:got] != self._old[:got]:
                 return False
             if not got:
@@ -311,18 +303,11 @@ class _Comparison:
                 self.finish()
 
 
-def _fill(fd: int, buffer: memoryview) -> int:
+def _read(fd: int, buffer: memoryview) -> int:
     filled = 0
     while filled < len(buffer) and (got := os.readv(fd, [buffer[filled:]])):
         filled += got
     return filled
-
-
-def _same_time(new: int, old: int) -> bool:
-    """Equal, or equal in seconds where one was cut down to them."""
-    seconds, rest = divmod(new, 10**9)
-    other_seconds, other_rest = divmod(old, 10**9)
-    return seconds == other_seconds and (rest == other_rest or not rest or not other_rest)
 
 
 def _target(node: Node) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import posixpath
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from migrator.layer.tarsplit import Record
 from migrator.tree.capability import capability_of
 from migrator.tree.descent import Descent
+from migrator.tree.resolve import below
 
 _CAPABILITY = "SCHILY.xattr.security.capability"
 
@@ -49,7 +49,7 @@ def header_differences(
         for entry, raw in Record(record).headers():
             header = _header(raw)
             if header is not None:
-                comparison.compare(_relative(entry), header, at)
+                comparison.compare(below(entry), header, at)
     for path, differences in comparison.found.items():
         yield from ((path, reason) for reason in differences)
 
@@ -93,7 +93,7 @@ class _Headers:
         """The file type that the header stands for; None if for none that we know."""
         self._first.pop(path, None)
         if header.type == tarfile.LNKTYPE:
-            target = _relative(header.linkname.encode("utf-8", "surrogateescape"))
+            target = below(header.linkname.encode("utf-8", "surrogateescape"))
             first = self._first[path] = self._first.get(target, target)
             return self._special.get(first, stat.S_IFREG)
         kind = _TYPES.get(header.type)
@@ -117,10 +117,6 @@ def _header(raw: bytes) -> tarfile.TarInfo | None:
             return tar.next()
     except _UNREADABLE:
         return None
-
-
-def _relative(name: bytes) -> bytes:
-    return posixpath.normpath(b"/" + name).lstrip(b"/")
 
 
 def _of_status(

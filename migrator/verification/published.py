@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError, LayerError, Subject
-from migrator.state.bookkeeping import is_same_time
 from migrator.state.history import (
-    Made,
+    Migration,
     Original,
     held_files,
     held_trees,
@@ -40,8 +39,9 @@ from migrator.store.layout import CACHE_ID, Kind, part
 from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
-from migrator.system.statx import birth_ns
-from migrator.tree.treefingerprint import fingerprint
+from migrator.system.statx import creation_time_ns
+from migrator.tree.fingerprint import fingerprint
+from migrator.tree.times import same_through_copy
 
 
 class _State(enum.Enum):
@@ -76,7 +76,7 @@ class Published:
     findings: tuple[Finding, ...] = ()
 
 
-def compare(files: RootFiles, driver: str, made: Sequence[Made]) -> Published:
+def compare(files: RootFiles, driver: str, made: Sequence[Migration]) -> Published:
     """Compare all that was published for `driver` with the manifests.
 
     `made` are all migrations of the data root, the last one first.
@@ -114,7 +114,7 @@ def compare(files: RootFiles, driver: str, made: Sequence[Made]) -> Published:
     )
 
 
-def _faults_of_originals(files: RootFiles, made: Sequence[Made]) -> tuple[Finding, ...]:
+def _faults_of_originals(files: RootFiles, made: Sequence[Migration]) -> tuple[Finding, ...]:
     """What migrations replaced must be kept as it was, for `rollback` to put it back."""
     findings = Findings()
     for each in made:
@@ -174,7 +174,7 @@ class _Judge:
         """Why another content than the published one is a fault, if it is."""
         entry = item.entry
         same_file = item.inode == entry.inode
-        if (same_file or self.copied) and is_same_time(entry.mtime_ns, item.mtime_ns):
+        if (same_file or self.copied) and same_through_copy(entry.mtime_ns, item.mtime_ns):
             return "its content has changed without having been written"
         if is_written_once(entry.path):
             cache_id = _cache_id_of(entry.path)
@@ -189,8 +189,8 @@ class _Judge:
         if entry.path == IMAGES or not same_file or self.copied:
             return None
         # A number can come back: Docker's next file may have the inode of its last one.
-        born = birth_ns(self.files.root / entry.path)
-        if born is not None and born > entry.mtime_ns:
+        created = creation_time_ns(self.files.root / entry.path)
+        if created is not None and created > entry.mtime_ns:
             return None
         return "has changed in place, which Docker does not do"
 

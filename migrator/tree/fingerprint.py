@@ -9,7 +9,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.tree.descent import Descent, unreadable
-from migrator.tree.ownfiles import OwnFiles
+from migrator.tree.walk import names_below
 from migrator.tree.xattrs import path_at, xattrs_of
 
 # Lines are collected and hashed together; a call for each costs more than the hash.
@@ -30,9 +30,8 @@ def fingerprint(path: Path) -> str:
         is_directory = stat.S_ISDIR(os.stat(path.name, dir_fd=at.fd, follow_symlinks=False).st_mode)
     if is_directory:
         with Descent(path) as at:
-            for below, _ in OwnFiles("tree", path):
-                directory, _, name = below.rpartition(b"/")
-                lines.append(_described(below, at, name, directory))
+            for below, name, _ in names_below(at):
+                lines.append(_described(below, at, name))
                 if len(lines) == _BATCH:
                     hasher.update(b"".join(lines))
                     lines.clear()
@@ -40,9 +39,8 @@ def fingerprint(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _described(path: bytes, at: Descent, name: bytes, directory: bytes = b"") -> bytes:
+def _described(path: bytes, at: Descent, name: bytes) -> bytes:
     try:
-        at.enter(directory)
         status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
         xattrs = xattrs_of(path_at(at.fd, name))
         link = os.readlink(name, dir_fd=at.fd) if stat.S_ISLNK(status.st_mode) else b""
