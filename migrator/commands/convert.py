@@ -7,7 +7,7 @@ migration. The source stays as it is, but for the `Driver` of its containers.
 from __future__ import annotations
 
 from migrator.conversion.carrying import carry
-from migrator.conversion.legacy import BuiltDirectories, fail, legacy_layers
+from migrator.conversion.legacy import BuiltDirectories, legacy_layers, without_unbuilt
 from migrator.conversion.model import Layers
 from migrator.conversion.planning import ConversionPlan, make_conversion_plan, names_in
 from migrator.conversion.stored import to_build, without
@@ -98,7 +98,7 @@ def _prepare(plan: ConversionPlan, summary: Summary, progress: Progress) -> Conv
                 problems |= dict.fromkeys((*stored.problems, *carried.problems))
                 count_carried(summary, carried)
             if plan.legacy is not None and legacy is not None:
-                fail(hashed, legacy, converted)
+                hashed = without_unbuilt(hashed, legacy, converted)
                 built = BuiltDirectories(converted, legacy.chains, names)
                 rewritten = rewrite(plan.legacy, hashed, staging, built)
                 directories |= rewritten.directories

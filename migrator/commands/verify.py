@@ -7,6 +7,7 @@ against the manifest of that migration as well. Nothing is ever written.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def verify(
     begun = time.perf_counter()
     data_root = Path(data_root)
     progress = progress or Progress()
-    with RootFiles(data_root) as files:
+    with RootFiles(data_root) as files, contextlib.ExitStack() as stack:
         history = read_history(files)
         found = stores_in(files)
         files.refuse_denied()
@@ -65,8 +66,7 @@ def verify(
         if not quick:
             refuse_closed(source.directory)
             # What is missing for reading layers is said before any work.
-            with source.opened():
-                pass
+            stack.enter_context(source.opened())
         progress.phase("comparing with the manifest")
         published = compare(files, driver, history.made)
         progress.phase("checking metadata")
@@ -102,9 +102,11 @@ def verify(
         )
         files.refuse_denied()
         bytes_read = files.bytes_read
-    if not quick:
-        count = default_workers() if workers is None else workers
-        bytes_read += _read_layers(source, store.layers, copies, deep, count, progress, findings)
+        if not quick:
+            count = default_workers() if workers is None else workers
+            bytes_read += _read_layers(
+                source, store.layers, copies, deep, count, progress, findings
+            )
     return VerificationReport(
         data_root=data_root,
         driver=driver,

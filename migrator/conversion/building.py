@@ -16,7 +16,7 @@ from migrator.layer.recordpaths import RecordPaths
 from migrator.layer.tarsplit import Record
 from migrator.system import disk
 from migrator.system.files import is_directory
-from migrator.system.workers import Attempt
+from migrator.system.worker_process import Attempt
 from migrator.tree.confined import LayerDirectory
 from migrator.tree.fingerprint import fingerprint
 from migrator.tree.overlaydir import Built, Transfer, build
@@ -50,7 +50,6 @@ class TreeTask:
     the directory that an earlier run has built there.
     """
 
-    driver: Driver
     origins: tuple[Origin, ...]
     target: Path
     link: str
@@ -68,19 +67,14 @@ class TreeTask:
         return self.target.name
 
     @property
-    def layer(self) -> str:
+    def layer_id(self) -> str:
         """The source driver's ID of the layer."""
         return self.origins[0].layer
 
     @property
-    def source(self) -> str:
-        """Stands for everything that the directory is built from, in 64 hex digits."""
-        origins = [
-            (each.layer, each.parent, each.content, _identity(self.driver, each.layer))
-            for each in self.origins
-        ]
-        things = (self.driver.name, origins, self.link, self.lower, self.transfer.value, self.owner)
-        return blake3(repr(things).encode()).hexdigest()
+    def parent_id(self) -> str | None:
+        """The source driver's ID of the layer below."""
+        return self.origins[0].parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +94,21 @@ class TreeResult:
         return self.built is None
 
 
-def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
+def source_of(driver: Driver, task: TreeTask) -> str:
+    """Stands for everything that a directory is built from, in 64 hex digits."""
+    origins = [
+        (each.layer, each.parent, each.content, _identity(driver, each.layer))
+        for each in task.origins
+    ]
+    things = (driver.name, origins, task.link, task.lower, task.transfer.value, task.owner)
+    return blake3(repr(things).encode()).hexdigest()
+
+
+def build_tree(driver: Driver, task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
     """Build one layer's directory, unless the one that is there still is as it was built.
 
-    Raises LayerError when the layer cannot be read, StoreError when the
-    directory cannot be written.
+    The driver must be opened. Raises LayerError when the layer cannot be read,
+    StoreError when the directory cannot be written.
     """
     begun = time.perf_counter()
     if task.known is not None and _is_as_built(task):
@@ -115,7 +119,7 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
         remove_layers(task.target)
         attempt = Attempt(progress)
         try:
-            built = _build(task, origin, attempt)
+            built = _build(driver, task, origin, attempt)
         except LayerError as error:
             failure = failure or error
             attempt.take_back()
@@ -126,8 +130,10 @@ def build_tree(task: TreeTask, progress: Callable[[int], None]) -> TreeResult:
     raise failure
 
 
-def _build(task: TreeTask, origin: Origin, progress: Callable[[int], None]) -> Built:
-    driver, target = task.driver, task.target
+def _build(
+    driver: Driver, task: TreeTask, origin: Origin, progress: Callable[[int], None]
+) -> Built:
+    target = task.target
     layers = [layer for layer in (origin.layer, origin.parent) if layer is not None]
     files_of = driver.writable_files if task.writable else driver.own_files
     with driver.prepared(*layers), disk.operation("build", target):

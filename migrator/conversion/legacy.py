@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrator.conversion.building import Origin
 from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
@@ -106,8 +106,11 @@ class BuiltDirectories:
         return self.converted.containers[container]
 
 
-def fail(hashed: Hashed, legacy: LegacyLayers, converted: Converted) -> None:
-    """Count layers of which no directory could be built as failed, like those not hashed."""
-    for v1_id, chain in legacy.chains.items():
-        if (error := converted.failed.get(chain)) is not None:
-            hashed.failed.setdefault(v1_id, error)
+def without_unbuilt(hashed: Hashed, legacy: LegacyLayers, converted: Converted) -> Hashed:
+    """`hashed`, with layers of which no directory could be built among those that failed, too."""
+    unbuilt = {
+        v1_id: converted.failed[chain]
+        for v1_id, chain in legacy.chains.items()
+        if chain in converted.failed and v1_id not in hashed.failed
+    }
+    return replace(hashed, failed=hashed.failed | unbuilt)

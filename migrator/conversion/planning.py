@@ -37,8 +37,8 @@ class ConversionPlan:
 
     What is to come has two parts: `legacy` is the plan for the images of Docker
     <= 1.9 that no store has yet, `stored` the content-addressed store of
-    `driver`. There may be one of them or both; `nothing_to_do` says why neither
-    has anything that `target` lacks. The layers `to_build` from `driver` for
+    `source`. There may be one of them or both; `nothing_to_do` says why neither
+    has anything that `target` lacks. The layers `to_build` from `source` for
     `target` are v1 IDs, or chainIDs of a content-addressed store, with their
     sizes; their content has `size` bytes and comes there by `transfer`, for which
     they `need` about that. `containers` come on top of it, whose layers are
@@ -46,7 +46,7 @@ class ConversionPlan:
     """
 
     root: LegacyRoot
-    driver: str
+    source: Driver
     target: str
     state: StateDirectory
     legacy: Plan | None = None
@@ -62,9 +62,9 @@ class ConversionPlan:
     need: Need = NOTHING
 
     @property
-    def source(self) -> Driver:
-        """The storage driver that the layers come from."""
-        return drivers.get(self.driver, self.root.path, self.root.storage_opts, self.root.work_dir)
+    def driver(self) -> str:
+        """The name of the storage driver that the layers come from."""
+        return self.source.name
 
     @property
     def layers(self) -> int:
@@ -89,10 +89,10 @@ def make_conversion_plan(root: LegacyRoot, chosen: str, target: str) -> Conversi
     with RootFiles(root.path) as files:
         found = [name for name in stores_in(files) if name in drivers.KNOWN]
         name = _source(files, root, found, chosen, target)
+        driver = root.driver_called(name)
         if name == target:
             reason = f"the store is one of {target} already, nothing to do"
-            return ConversionPlan(root, target, target, state, nothing_to_do=reason)
-        driver = drivers.get(name, root.path, root.storage_opts, root.work_dir)
+            return ConversionPlan(root, driver, target, state, nothing_to_do=reason)
         there = image_ids(files, target)
         stored = None
         if name in found:
@@ -157,7 +157,7 @@ def _plan(
     ]
     return ConversionPlan(
         root=root,
-        driver=driver.name,
+        source=driver,
         target=state.target,
         state=state,
         legacy=legacy,

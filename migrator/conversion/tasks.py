@@ -94,7 +94,6 @@ class Tasks:
     ) -> None:
         self.owners[name] = owner
         task = TreeTask(
-            driver=self._driver,
             origins=origins,
             target=self._directory / name,
             link=self._names.link(name),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from migrator.conversion.building import TreeResult, TreeTask, build_tree
+from migrator.conversion.building import TreeResult, TreeTask, build_tree, source_of
 from migrator.conversion.model import Layers
 from migrator.conversion.names import Names
 from migrator.conversion.space import TreeSpace
 from migrator.conversion.tasks import Tasks
-from migrator.errors import MigratorError, PermissionDenied, StoreError
+from migrator.errors import MigratorError
+from migrator.layer.worker_loop import each_layer
 from migrator.progress import Progress
 from migrator.state.built import BuiltTree, BuiltTrees
 from migrator.state.directory import StateDirectory
@@ -21,7 +22,6 @@ from migrator.state.staging import Staging
 from migrator.store import overlay2
 from migrator.system import disk
 from migrator.system.files import Inside
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.fingerprint import fingerprint
 from migrator.tree.removal import remove_layers
 
@@ -32,15 +32,12 @@ class Converted:
 
     `layers` has these names by chainID, `containers` mount-id and init-id by
     container. `failed` are chainIDs and containers of which nothing came.
-    `begun` is in seconds since the first was begun, `workers` are numbers.
     """
 
     trees: dict[str, TreeResult] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
     containers: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     failed: dict[str, MigratorError] = field(default_factory=dict)
-    begun: dict[str, float] = field(default_factory=dict)
-    workers: dict[str, int] = field(default_factory=dict)
 
 
 def convert(
@@ -50,7 +47,7 @@ def convert(
 
     What an earlier run built and is still true is kept; containers are always
     copied anew. A layer that cannot be read is one of `failed`, as are those
-    above it; raises StoreError when the disk is full.
+    above it; raises StoreError when the disk is full. The driver must be opened.
     """
     directory = state.trees / overlay2.NAME
     inside = Inside(state.path)
@@ -58,47 +55,33 @@ def convert(
         if not inside.directory(str(path.relative_to(state.path))):
             disk.make_directory(path, 0o710)
     result = Converted()
-    with layers.driver.opened(), BuiltTrees(state) as built, progress:
+    driver = layers.driver
+    job = functools.partial(build_tree, driver)
+    with BuiltTrees(state) as built:
         made = Tasks(layers, names, directory)
         result.failed |= made.failed
-        tasks = sorted(_with_known(made, built), key=lambda task: (-task.size, task.name))
-        sources = {task.name: task.source for task in tasks}
+        sources = {task.name: source_of(driver, task) for task in made}
+        tasks = sorted(_with_known(made, sources, built), key=lambda task: (-task.size, task.name))
         space = TreeSpace(state.path, tasks)
         space.check()
-        parents = {task.layer: task.origins[0].parent for task in tasks}
-        schedule = layers.driver.schedule(parents, min(workers, len(tasks)))
-        with Pool(build_tree, schedule.workers) as pool:
-            progress.begin("converting", len(tasks), sum(task.size for task in tasks))
-            start = time.perf_counter()
-            for event in pool.run(tasks, by(lambda task: task.layer, schedule.choose)):
-                name = event.task.name
-                match event:
-                    case Started(worker=worker):
-                        result.begun[name] = time.perf_counter() - start
-                        result.workers[name] = worker
-                        progress.started(name)
-                    case Progressed(amount=amount):
-                        progress.advanced(amount)
-                    case Finished(result=tree, error=error):
-                        if tree is not None:
-                            result.trees[name] = tree
-                            if not event.task.writable and not tree.kept:
-                                built.add(BuiltTree(name, sources[name], tree.fingerprint))
-                        elif isinstance(error, (StoreError, PermissionDenied)):
-                            raise error
-                        elif error is not None:
-                            result.failed.setdefault(made.owners[name], error)
-                        space.built(name)
-                        space.check()
-                        progress.done(name, str(error) if error is not None else None)
+        for done in each_layer("converting", tasks, job, driver, workers, progress):
+            name, tree = done.task.name, done.result
+            if tree is not None:
+                result.trees[name] = tree
+                if not done.task.writable and not tree.kept:
+                    built.add(BuiltTree(name, sources[name], tree.fingerprint))
+            elif done.error is not None:
+                result.failed.setdefault(made.owners[name], done.error)
+            space.built(name)
+            space.check()
     result.layers = {k: v for k, v in made.layers.items() if k not in result.failed}
     result.containers = {k: v for k, v in made.containers.items() if k not in result.failed}
     return result
 
 
-def _with_known(tasks: Tasks, built: BuiltTrees) -> Iterator[TreeTask]:
+def _with_known(tasks: Tasks, sources: Mapping[str, str], built: BuiltTrees) -> Iterator[TreeTask]:
     for task in tasks:
-        known = None if task.writable else built.get(task.name, task.source)
+        known = None if task.writable else built.get(task.name, sources[task.name])
         yield task if known is None else dataclasses.replace(task, known=known.fingerprint)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from migrator.errors import DriverError
 from migrator.system.files import is_directory
-from migrator.system.workers import Schedule
+from migrator.system.worker_pool import Schedule
 from migrator.tree.changes import DiffSource
 from migrator.tree.ownfiles import OwnFiles
 
@@ -20,12 +20,12 @@ class Driver(ABC):
 
     The layers are those of a legacy store or of a content-addressed one: a
     layer ID is a v1 ID or a cache-id, or names a container's layer, with or
-    without `-init`. A driver keeps nothing but paths and options, so that it
-    can be sent to another process. All methods that look at the disk raise
-    PermissionDenied when only root may look, FormatError when nobody can.
+    without `-init`. All methods that look at the disk raise PermissionDenied
+    when only root may look, FormatError when nobody can.
 
-    Files are read in a `with driver.opened():`, in the process that entered it
-    and in those forked from it, and there in a `with driver.prepared(layer):`.
+    Files are read in a `with driver.opened():`, which a command enters once, in
+    the process that entered it and in those forked from it, and there in a
+    `with driver.prepared(layer):`.
     """
 
     name: ClassVar[str]
@@ -60,7 +60,8 @@ class Driver(ABC):
     def opened(self) -> AbstractContextManager[None]:
         """Be able to read layers during a `with`; what it takes is cleared away at its end.
 
-        Raises DriverError, before any work, for what is missing on this machine.
+        It cannot be entered again meanwhile. Raises DriverError, before any work,
+        for what is missing on this machine.
         """
         return nullcontext()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from migrator.drivers.base import Driver
 from migrator.drivers.thinpool.place import DATA, METADATA, POOL
 from migrator.drivers.thinpool.store import SNAPSHOT, ThinStore
 from migrator.system.files import is_regular
-from migrator.system.workers import Schedule
+from migrator.system.worker_pool import Schedule
 
 # Options of the daemon's that make no difference to who only reads.
 _OTHERS = (
@@ -34,31 +33,31 @@ class Devicemapper(Driver):
     holder = "devicemapper/metadata/{}"
     files = None
 
-    # The open stores, for driver objects that were sent to another process.
-    _open: ClassVar[dict[Path, ThinStore]] = {}
+    _store: ThinStore | None = None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        if self.directory in self._open:
-            yield
-            return
+        assert self._store is None
         with ThinStore.opened(self.directory, self.storage_opts, self.work_dir) as store:
-            self._open[self.directory] = store
+            self._store = store
             try:
                 yield
             finally:
-                del self._open[self.directory]
+                self._store = None
 
     @contextlib.contextmanager
     def prepared(self, *layers: str) -> Iterator[None]:
-        self._open[self.directory].prepare(layers)
+        assert self._store is not None
+        self._store.prepare(layers)
         yield
 
     def schedule(self, parents: Mapping[str, str | None], workers: int) -> Schedule:
-        return self._open[self.directory].schedule(parents, workers)
+        assert self._store is not None
+        return self._store.schedule(parents, workers)
 
     def version(self, layer: str) -> str | None:
-        return self._open[self.directory].version(layer)
+        assert self._store is not None
+        return self._store.version(layer)
 
     def layer_root(self, layer: str) -> Path:
         return self.directory / "mnt" / layer / "rootfs"

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from migrator.drivers.base import Driver
 from migrator.drivers.zpool.aside import Aside, place_aside
@@ -26,8 +25,8 @@ class Zfs(Driver):
     holder = None
     files = None
 
-    # The stores that this process, or the one that it was forked from, has opened.
-    _opened: ClassVar[dict[tuple[Path, str], Aside]] = {}
+    # The datasets, while it is opened.
+    _aside: Aside | None = None
 
     def __init__(
         self, data_root: Path, storage_opts: Iterable[str] = (), work_dir: Path | None = None
@@ -37,32 +36,26 @@ class Zfs(Driver):
         if self._fsname:
             checked_name(self._fsname)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Without the list of datasets: whom this is sent to has that of the opened store.
-        options = [f"{key}={value}" for key, value in self.storage_opts.items()]
-        return type(self), (self.data_root, options, self.work_dir)
-
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        if self._key in self._opened:
-            yield
-            return
-        aside = self._aside()
+        assert self._aside is None
+        aside = self._new_aside()
         with aside.opened():
-            self._opened[self._key] = aside
+            self._aside = aside
             try:
                 yield
             finally:
-                del self._opened[self._key]
+                self._aside = None
 
     def settle(self) -> None:
         """Put right what a killed run left changed; raises DriverError."""
-        with self._aside().opened():
+        with self._new_aside().opened():
             pass
 
     @contextlib.contextmanager
     def prepared(self, *layers: str) -> Iterator[None]:
-        aside = self._opened[self._key]
+        aside = self._aside
+        assert aside is not None
         with contextlib.ExitStack() as stack:
             for layer in layers:
                 if layer not in aside.datasets.children:
@@ -71,19 +64,16 @@ class Zfs(Driver):
             yield
 
     def layer_root(self, layer: str) -> Path:
-        aside = self._opened.get(self._key)
-        return place_aside(self._parent, layer) if aside is None else aside.place(layer)
+        if self._aside is None:
+            return place_aside(self._parent, layer)
+        return self._aside.place(layer)
 
     def shown(self, layer: str) -> str:
         return f"{self._parent}/{layer}"
 
     def layer_exists(self, layer: str) -> bool:
-        aside = self._opened.get(self._key)
-        return layer in (self._datasets if aside is None else aside.datasets).children
-
-    @property
-    def _key(self) -> tuple[Path, str]:
-        return self.data_root, self._fsname
+        datasets = self._datasets if self._aside is None else self._aside.datasets
+        return layer in datasets.children
 
     @cached_property
     def _parent(self) -> str:
@@ -93,5 +83,5 @@ class Zfs(Driver):
     def _datasets(self) -> Datasets:
         return Datasets.below(self._parent)
 
-    def _aside(self) -> Aside:
+    def _new_aside(self) -> Aside:
         return KernelAside(self._parent) if has_zfs() else FuseAside(self._parent)

@@ -30,10 +30,9 @@ def open_stores(
     `driver` names the driver, `auto` finds it. Raises DataRootError or one of
     its kind when there is nothing to read.
     """
-    options = tuple(storage_opts)
-    root = open_root(data_root, driver, options, work_dir)
+    root = open_root(data_root, driver, storage_opts, work_dir)
     if not root.has_store:
-        reader = drivers.get(_of_store(root, driver), root.path, options, work_dir)
+        reader = root.driver_called(_of_store(root, driver))
         return reader, [StoredSource(reader)]
     reader = root.driver
     stored = is_directory(inside(root.path, Layout(reader.name).layerdb))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator import drivers
@@ -31,11 +31,18 @@ class LegacyRoot:
     has_store: bool
     storage_opts: tuple[str, ...] = ()
     work_dir: Path | None = None
+    _drivers: dict[str, Driver] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def driver(self) -> Driver:
-        """The storage driver; raises DriverError if it cannot be read."""
-        return drivers.get(self.driver_name, self.path, self.storage_opts, self.work_dir)
+        """The storage driver, always the same object; raises DriverError if it cannot be read."""
+        return self.driver_called(self.driver_name)
+
+    def driver_called(self, name: str) -> Driver:
+        """Likewise another driver, whose store is there as well."""
+        if name not in self._drivers:
+            self._drivers[name] = drivers.get(name, self.path, self.storage_opts, self.work_dir)
+        return self._drivers[name]
 
     def graph(self) -> Graph:
         """The images; raises PermissionDenied or FormatError."""
@@ -82,7 +89,7 @@ def open_root(
         if driver == AUTO:
             made = _list(path / "image") & {*drivers.KNOWN}
             driver = made.pop() if len(made) == 1 else ""
-        return LegacyRoot(path, driver, False)
+        return LegacyRoot(path, driver, False, tuple(storage_opts), work_dir)
     raise DataRootError(
         "holds no Docker store (neither graph/ nor image/)",
         subject=shown(str(path)),

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.errors import MigratorError, PermissionDenied, Problem, StoreError, Subject
+from migrator.errors import MigratorError, Problem, Subject
 from migrator.layer.task import HashedLayer, hash_layer
+from migrator.layer.worker_loop import each_layer
 from migrator.migration.plan import Plan
 from migrator.migration.space import Space
 from migrator.progress import Progress
 from migrator.state.directory import StateDirectory
 from migrator.state.journal import Journal
 from migrator.system import disk
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
 
 
 @dataclass(slots=True)
 class Hashed:
     """Layers by v1 ID: the hashed ones, their records and workers, and those that failed.
 
-    `begun` is when a worker took on a layer, in seconds since the first one did.
+    `begun` is when a worker took on a layer, in seconds since hashing began.
     """
 
     layers: dict[str, HashedLayer] = field(default_factory=dict)
@@ -37,6 +37,7 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
     """Hash the layers of `plan`, each in one of `workers` processes.
 
     The largest come first, unless the driver reads them better in another order.
+    It must be opened.
 
     What the journal in `state` knows and is still true is kept; what is hashed
     goes into it. No `workers`: all in this process. A layer that cannot be
@@ -48,41 +49,22 @@ def hash_layers(plan: Plan, state: StateDirectory, workers: int, progress: Progr
     if not state.records.is_dir():
         disk.make_directory(state.records)
     hashed = Hashed()
-    driver = plan.driver
-    parents = {task.v1_id: task.parent for task in plan.tasks}
-    most = min(workers, len(plan.tasks))
-    with (
-        driver.opened(),
-        Journal(state.journal) as journal,
-        progress,
-        Pool(hash_layer, (schedule := driver.schedule(parents, most)).workers) as pool,
-    ):
+    job = functools.partial(hash_layer, plan.driver)
+    with Journal(state.journal) as journal:
         known = journal.layers()
         tasks = [dataclasses.replace(task, known=known.get(task.v1_id)) for task in plan.tasks]
-        progress.begin("hashing", len(tasks), plan.size)
-        start = time.perf_counter()
-        for event in pool.run(tasks, by(lambda task: task.v1_id, schedule.choose)):
-            v1_id = event.task.v1_id
-            match event:
-                case Started():
-                    hashed.begun[v1_id] = time.perf_counter() - start
-                    progress.started(v1_id)
-                case Progressed(amount=amount):
-                    progress.advanced(amount)
-                case Finished(worker=worker, result=result, error=error):
-                    if result is not None:
-                        hashed.layers[v1_id] = result
-                        hashed.records[v1_id] = event.task.record_of(result)
-                        if not result.kept:
-                            journal.add(result)
-                        hashed.workers[v1_id] = worker
-                    elif isinstance(error, (StoreError, PermissionDenied)):
-                        raise error
-                    elif error is not None:
-                        hashed.failed[v1_id] = error
-                    space.hashed(v1_id)
-                    space.check()
-                    progress.done(v1_id, str(error) if error is not None else None)
+        for done in each_layer("hashing", tasks, job, plan.driver, workers, progress):
+            v1_id = done.task.v1_id
+            hashed.begun[v1_id], hashed.workers[v1_id] = done.begun, done.worker
+            if done.result is not None:
+                hashed.layers[v1_id] = done.result
+                hashed.records[v1_id] = done.task.record_of(done.result)
+                if not done.result.kept:
+                    journal.add(done.result)
+            elif done.error is not None:
+                hashed.failed[v1_id] = done.error
+            space.hashed(v1_id)
+            space.check()
     return hashed
 
 

@@ -117,7 +117,7 @@ def make_plan(root: LegacyRoot, target: str = "", carried: Container[str] = ()) 
     to_come = [each for each in waiting if lines.has(each.v1_id)]
     done = [each for each in containers if each.id in before_ids]
     links = plan_links(root, to_come, done)
-    tasks = [_task(driver, state, x) for x in lines.usable if x.v1_id not in migrated]
+    tasks = [_task(state, x) for x in lines.usable if x.v1_id not in migrated]
     tasks.sort(key=lambda task: (-task.size, task.v1_id))
     return Plan(
         root=root,
@@ -221,11 +221,10 @@ def left_out_before(
             yield problem
 
 
-def _task(driver: Driver, state: StateDirectory, image: LegacyImage) -> LayerTask:
+def _task(state: StateDirectory, image: LegacyImage) -> LayerTask:
     return LayerTask(
         v1_id=image.v1_id,
         parent=image.parent,
-        driver=driver,
         record=image.record,
         new_record=state.records / f"{image.v1_id}.json.gz",
         size=image.layersize or 0,

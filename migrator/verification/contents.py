@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, StoreError, Subject
+from migrator.errors import LayerError, Subject
 from migrator.layer.hashing import digest_record
+from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
 from migrator.store.layerdb import StoredLayer
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.content import reading
 from migrator.tree.descent import Descent
 from migrator.tree.walk import names_below
@@ -21,10 +22,25 @@ from migrator.tree.walk import names_below
 
 @dataclass(frozen=True, slots=True)
 class ContentTask:
-    """A layer of `driver` to rebuild."""
+    """A layer to rebuild; `parent_id` is the cache-id of the one below, if that is known."""
 
-    driver: Driver
     layer: StoredLayer
+    parent_id: str | None
+
+    @property
+    def name(self) -> str:
+        """What progress calls the layer."""
+        return self.layer.chain
+
+    @property
+    def layer_id(self) -> str:
+        """The driver's name of the layer."""
+        return self.layer.cache_id
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layer's files, as the store says."""
+        return self.layer.size
 
 
 def check_contents(
@@ -34,53 +50,47 @@ def check_contents(
     progress: Progress,
     findings: Findings,
 ) -> int:
-    """Rebuild all layers in `workers` processes; returns the number of bytes hashed."""
+    """Rebuild all layers in `workers` processes; returns the number of bytes hashed.
+
+    The driver must be opened. Raises what is no fault of the store.
+    """
     layers = sorted(layers, key=lambda layer: (-layer.size, layer.chain))
-    tasks = [ContentTask(driver, layer) for layer in layers]
     cache_ids = {layer.chain: layer.cache_id for layer in layers}
-    parents = {layer.cache_id: cache_ids.get(layer.parent or "") for layer in layers}
-    progress.begin("verify", len(tasks), sum(task.layer.size for task in tasks))
-    done = 0
-    with (
-        driver.opened(),
-        Pool(check_content, (schedule := driver.schedule(parents, workers)).workers) as pool,
-    ):
-        for event in pool.run(tasks, by(lambda task: task.layer.cache_id, schedule.choose)):
-            layer = event.task.layer
-            if isinstance(event, Started):
-                progress.started(layer.chain)
-            elif isinstance(event, Progressed):
-                done += event.amount
-                progress.advanced(event.amount)
-            elif isinstance(event, Finished):
-                finding = event.result
-                if isinstance(event.error, StoreError):
-                    # What we could not write ourselves tells nothing of the store.
-                    raise event.error
-                if event.error is not None:
-                    finding = Finding(
-                        Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(event.error)
-                    )
-                if finding is not None:
-                    findings.include((finding,))
-                progress.done(layer.chain, str(finding) if finding is not None else None)
-    progress.end()
-    return done
+    tasks = [ContentTask(layer, cache_ids.get(layer.parent or "")) for layer in layers]
+    bytes_hashed = 0
+
+    def finding_of(done: Done[ContentTask, Finding | None]) -> Finding | None:
+        if done.error is None:
+            return done.result
+        layer = done.task.layer
+        return Finding(Subject.LAYER, layer.chain, driver.shown(layer.cache_id), str(done.error))
+
+    def fault(done: Done[ContentTask, Finding | None]) -> str | None:
+        return None if (finding := finding_of(done)) is None else str(finding)
+
+    job = functools.partial(check_content, driver)
+    for done in each_layer("verify", tasks, job, driver, workers, progress, fault):
+        bytes_hashed += done.amount
+        if (finding := finding_of(done)) is not None:
+            findings.include((finding,))
+    return bytes_hashed
 
 
-def check_content(task: ContentTask, progress: Callable[[int], None]) -> Finding | None:
+def check_content(
+    driver: Driver, task: ContentTask, progress: Callable[[int], None]
+) -> Finding | None:
     """What is wrong with one layer's content, if anything is."""
-    layer, root = task.layer, task.driver.data_root
+    layer, root = task.layer, driver.data_root
 
     def finding(path: str, reason: str) -> Finding:
         return Finding(Subject.LAYER, layer.chain, path, reason)
 
-    directory, shown = task.driver.layer_root(layer.cache_id), task.driver.shown(layer.cache_id)
+    directory, shown = driver.layer_root(layer.cache_id), driver.shown(layer.cache_id)
     try:
-        with task.driver.prepared(layer.cache_id):
+        with driver.prepared(layer.cache_id):
             digest = digest_record(root / layer.record, directory, progress)
             size_is_right = digest.size == layer.size or (
-                _sized_by_walk(task.driver) and _directory_size(directory) == layer.size
+                _sized_by_walk(driver) and _directory_size(directory) == layer.size
             )
     except LayerError as error:
         if not error.subject:

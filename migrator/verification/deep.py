@@ -8,6 +8,7 @@ itself tells a changed file (pkg/archive/changes_unix.go), plus the content.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, RecordError, StoreError, Subject
+from migrator.errors import LayerError, RecordError, Subject
+from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
 from migrator.store.layerdb import StoredLayer
-from migrator.system.workers import Finished, Pool, Progressed, Started, by
 from migrator.tree.changes import WHITEOUT, status_differs
 from migrator.tree.pairs import Node, Pair, pairs
 from migrator.tree.times import same_through_tar
@@ -39,19 +40,23 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class TreeTask:
-    """A layer's tree, and its parent's if it began as a copy; `estimate` is in bytes.
+    """The tree of the layer `chain`, and its parent's if it began as a copy; `size` is estimated.
 
-    `cache_id` and `parent` (a cache-id, too) name their directories; `below`
-    those of all layers underneath, nearest first, if the tree is not complete.
+    `layer_id` and `parent_id` (cache-ids) name their directories; `below` those
+    of all layers underneath, nearest first, if the tree is not complete.
     """
 
-    driver: Driver
     chain: str
     record: str
-    cache_id: str
-    parent: str | None
+    layer_id: str
+    parent_id: str | None
     below: tuple[str, ...]
-    estimate: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """What progress calls the layer."""
+        return self.chain
 
 
 def check_trees(
@@ -61,32 +66,26 @@ def check_trees(
     progress: Progress,
     findings: Findings,
 ) -> int:
-    """Compare all layers' trees in `workers` processes; returns the number of bytes compared."""
-    tasks = sorted(_tasks(driver, layers), key=lambda task: (-task.estimate, task.chain))
-    progress.begin("compare trees", len(tasks), sum(task.estimate for task in tasks))
-    done = 0
-    parents = {task.cache_id: task.parent for task in tasks}
-    with (
-        driver.opened(),
-        Pool(check_tree, (schedule := driver.schedule(parents, workers)).workers) as pool,
-    ):
-        for event in pool.run(tasks, by(lambda task: task.cache_id, schedule.choose)):
-            task = event.task
-            if isinstance(event, Started):
-                progress.started(task.chain)
-            elif isinstance(event, Progressed):
-                done += event.amount
-                progress.advanced(event.amount)
-            elif isinstance(event, Finished):
-                found = event.result or ()
-                if isinstance(event.error, StoreError):
-                    raise event.error
-                if event.error is not None:
-                    found = (_finding(task, str(event.error)),)
-                findings.include(found)
-                progress.done(task.chain, str(found[0]) if found else None)
-    progress.end()
-    return done
+    """Compare all layers' trees in `workers` processes; returns the number of bytes compared.
+
+    The driver must be opened. Raises what is no fault of the store.
+    """
+    tasks = sorted(_tasks(driver, layers), key=lambda task: (-task.size, task.chain))
+    bytes_compared = 0
+
+    def found_in(done: Done[TreeTask, tuple[Finding, ...]]) -> tuple[Finding, ...]:
+        if done.error is None:
+            return done.result or ()
+        return (_finding(driver, done.task, str(done.error)),)
+
+    def fault(done: Done[TreeTask, tuple[Finding, ...]]) -> str | None:
+        return str(found[0]) if (found := found_in(done)) else None
+
+    job = functools.partial(check_tree, driver)
+    for done in each_layer("compare trees", tasks, job, driver, workers, progress, fault):
+        bytes_compared += done.amount
+        findings.include(found_in(done))
+    return bytes_compared
 
 
 def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]:
@@ -98,7 +97,6 @@ def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]
             continue
         complete = driver.is_complete(layer.cache_id)
         yield TreeTask(
-            driver,
             layer.chain,
             layer.record,
             layer.cache_id,
@@ -131,37 +129,42 @@ def _inherited(layers: dict[str, StoredLayer]) -> dict[str, int]:
     return sizes
 
 
-def check_tree(task: TreeTask, progress: Callable[[int], None]) -> tuple[Finding, ...]:
+def check_tree(
+    driver: Driver, task: TreeTask, progress: Callable[[int], None]
+) -> tuple[Finding, ...]:
     """What is wrong with one layer's tree."""
     found: list[Finding] = []
-    layers = [layer for layer in (task.cache_id, task.parent) if layer is not None]
+    layers = [layer for layer in (task.layer_id, task.parent_id) if layer is not None]
     try:
-        with task.driver.prepared(*layers):
-            for path, reason in _differences(task, progress):
-                found.append(_finding(task, reason, os.fsdecode(path)))
+        with driver.prepared(*layers):
+            for path, reason in _differences(driver, task, progress):
+                found.append(_finding(driver, task, reason, os.fsdecode(path)))
                 if len(found) == _MOST:
-                    found.append(_finding(task, "there is more; the first differences are listed"))
+                    found.append(
+                        _finding(driver, task, "there is more; the first differences are listed")
+                    )
                     break
     except RecordError as error:
         found.append(Finding(Subject.LAYER, task.chain, task.record, error.message))
     except LayerError as error:
-        found.append(_finding(task, error.message, error.subject))
+        found.append(_finding(driver, task, error.message, error.subject))
     return tuple(found)
 
 
-def _finding(task: TreeTask, reason: str, path: str = "") -> Finding:
-    shown = task.driver.shown(task.cache_id)
+def _finding(driver: Driver, task: TreeTask, reason: str, path: str = "") -> Finding:
+    shown = driver.shown(task.layer_id)
     inside = f"{shown}/{path}" if path not in ("", shown) else shown
     return Finding(Subject.LAYER, task.chain, inside, reason)
 
 
-def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tuple[bytes, str]]:
-    driver = task.driver
-    directory = driver.layer_root(task.cache_id)
+def _differences(
+    driver: Driver, task: TreeTask, progress: Callable[[int], None]
+) -> Iterator[tuple[bytes, str]]:
+    directory = driver.layer_root(task.layer_id)
     coverage = Coverage(driver.data_root / task.record, directory)
     missing = set(coverage.recorded)
-    above = driver.layer_root(task.parent) if task.parent is not None else None
-    complete = driver.is_complete(task.cache_id)
+    above = driver.layer_root(task.parent_id) if task.parent_id is not None else None
+    complete = driver.is_complete(task.layer_id)
     comparison = _Comparison(progress)
     walk = pairs(directory, above if b"" not in coverage.opaque else None, coverage.hides_parent)
     for path, pair in walk:
@@ -184,7 +187,7 @@ def _differences(task: TreeTask, progress: Callable[[int], None]) -> Iterator[tu
         elif not (
             (pair.new.is_directory and path in coverage.ancestors)
             or (not complete and _is_whiteout(path, pair.new))
-            or _is_copy_to_docker(task, path, pair.new.status)
+            or _is_copy_to_docker(driver, task, path, pair.new.status)
         ):
             yield path, "is neither in the layer's record nor in the parent"
     comparison.finish()
@@ -204,7 +207,7 @@ def _has_true_owners(data_root: Path) -> bool:
     return (status.st_uid, status.st_gid) == (0, 0)
 
 
-def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> bool:
+def _is_copy_to_docker(driver: Driver, task: TreeTask, path: bytes, status: os.stat_result) -> bool:
     """Whether the layer underneath has what Docker's comparison takes for the same.
 
     Then no record has it; but a driver with complete trees showed it as it is
@@ -212,7 +215,7 @@ def _is_copy_to_docker(task: TreeTask, path: bytes, status: os.stat_result) -> b
     """
     for cache_id in task.below:
         try:
-            old = os.lstat(os.path.join(os.fsencode(task.driver.layer_root(cache_id)), path))
+            old = os.lstat(os.path.join(os.fsencode(driver.layer_root(cache_id)), path))
         except OSError:
             continue
         return not status_differs(status, old)

@@ -18,11 +18,10 @@ from pathlib import Path
 from unittest import mock
 
 from migrator import cli
-from migrator.conversion import trees
 from migrator.layer import hashing as layer_hashing
-from migrator.migration import hashing
+from migrator.layer import worker_loop
 from migrator.system import disk
-from migrator.system.workers import Pool
+from migrator.system.worker_pool import Pool
 
 # Operations for which a full disk is what goes wrong; the others need no space.
 _TAKES_SPACE = frozenset(
@@ -101,7 +100,7 @@ def run(
             if arguments[0] not in ("migrate", "checksums") or "--undo" in arguments:
                 options = []
             pool = Pool if workers else _pool_without_workers
-            with mock.patch.object(hashing, "Pool", pool), mock.patch.object(trees, "Pool", pool):
+            with mock.patch.object(worker_loop, "Pool", pool):
                 return cli.run([*map(str, arguments), *options])
 
         code = in_child(child)

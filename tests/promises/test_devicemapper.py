@@ -8,10 +8,12 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,10 +21,11 @@ import pytest
 from legacy_fixtures.build import Store, build
 from legacy_fixtures.thinpool import to_thin_pool
 from migrator.commands import migrate as migration
+from migrator.commands.verify import verify
 from migrator.drivers.devicemapper import Devicemapper
 from migrator.drivers.thinpool import place, reader
 from migrator.drivers.thinpool.image import Image
-from migrator.errors import DriverError
+from migrator.errors import DriverError, StoreError
 from migrator.system.mountinfo import own_mounts
 from tests.command import dump, migrator, snapshot
 from tests.stores.thinstore import (
@@ -143,6 +146,27 @@ def test_journals_are_replayed_on_the_image(
     assert (root / "devicemapper/devicemapper/data").read_bytes() == data
 
 
+def test_no_room_to_replay_a_journal_is_no_fault_of_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, work = tmp_path / "root", tmp_path / "work"
+    build(Store("vfs", FORKED[:2], records=False), root)
+    to_thin_pool(root, "vfs", "ext4", dirty=True)
+    assert migration.migrate(root, workers=0).exit_code == 0
+    asked: list[object] = []
+
+    def statvfs(path: Path) -> Any:
+        """There is room for the images, and then none any more."""
+        asked.append(path)
+        return real(path) if asked.count(work) < 2 else SimpleNamespace(f_bavail=0, f_frsize=1)
+
+    real = os.statvfs
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    with pytest.raises(StoreError, match="journal has to be replayed") as raised:
+        verify(root, workers=0)
+    assert (raised.value.subject, "--work-dir" in raised.value.hint) == (str(work), True)
+
+
 def test_device_without_rootfs_is_an_empty_layer(tmp_path: Path) -> None:
     root = tmp_path / "root"
     built = thin_store(root, layers=FORKED[:2])
@@ -162,7 +186,7 @@ def test_layers_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     driver = Devicemapper(root)
     monkeypatch.chdir(tmp_path)
     namespace = os.readlink("/proc/self/ns/mnt")
-    with driver.opened(), driver.opened():
+    with driver.opened():
         with driver.prepared(middle, bottom):
             seen = {m.mount_point: m for m in own_mounts() if m.mount_point.startswith(str(root))}
             assert set(os.listdir(driver.layer_root(middle))) > {"d0-0", "d1-0"}
@@ -330,3 +354,49 @@ def test_a_full_work_directory_is_no_fault_of_the_store(
     assert str(full) in run.stderr, run.stderr
     assert "the disk is full" in run.stderr
     assert "layer sha256:" not in run.stdout
+
+
+@pytest.fixture
+def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that gets a line whenever `thin_dump` is run."""
+    program, log, directory = shutil.which("thin_dump"), tmp_path / "dumps", tmp_path / "bin"
+    directory.mkdir()
+    wrapper = directory / "thin_dump"
+    wrapper.write_text(f'#!/bin/sh\necho run >>{log}\nexec {program} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    return log
+
+
+def test_the_pool_is_opened_once_a_command(dumps: Path, tmp_path: Path) -> None:
+    """Reading its mappings is what takes long before the first layer is read."""
+    root = tmp_path / "root"
+    built = thin_store(root, layers=FORKED[:2])
+    subprocess.run(["cp", "-a", root, other := tmp_path / "other"], check=True)
+    commands: list[tuple[str | Path, ...]] = [
+        ("checksums", "-g", root, "-q"),
+        ("export", "-g", root, "-q", "-o", tmp_path / "of-legacy", built.v1_ids[0]),
+        ("migrate", "-g", root, "-q"),
+        ("verify", "-g", root, "-q"),
+        ("verify", "-g", root, "-q", "--deep"),
+        ("export", "-g", root, "-q", "-o", tmp_path / "of-migrated"),
+        ("migrate", "-g", root, "-q", "--target-driver", "overlay2"),
+        ("migrate", "-g", other, "-q", "--target-driver", "overlay2"),
+    ]
+    for command in commands:
+        dumps.write_text("")
+        run = migrator(*command)
+        assert (run.returncode, run.stderr) == (0, ""), command
+        assert dumps.read_text() == "run\n", command
+
+
+def test_a_store_of_a_younger_docker_is_read_with_the_options(tmp_path: Path) -> None:
+    """One without the legacy store that it was made from."""
+    root = tmp_path / "root"
+    thin_store(root, layers=FORKED[:2])
+    assert migrator("migrate", "-g", root, "-q").returncode == 0
+    shutil.rmtree(root / "graph")
+    missing = tmp_path / "nothing"
+    for command in (("migrate", "--target-driver", "overlay2"), ("export", "-o", missing)):
+        run = migrator(*command, "-g", root, "--work-dir", missing)
+        assert (run.returncode, "--work-dir" in run.stderr) == (1, True), run.stderr

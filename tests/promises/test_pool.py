@@ -15,7 +15,7 @@ from legacy_fixtures.build import Built, Store, build, line
 from migrator.commands import migrate as migration
 from migrator.errors import LayerError
 from migrator.system import disk
-from migrator.system.workers import Finished, Pool, Progressed, Started
+from migrator.system.worker_pool import Finished, Pool, Progressed, Started
 from tests.crash.faults import in_child
 from tests.crash.scenarios import copy, dump
 from tests.scratch import scratch

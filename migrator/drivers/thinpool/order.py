@@ -25,7 +25,7 @@ class Change:
 
 
 class BranchOrder:
-    """Chooses the layer that a worker reads next: see `migrator.system.workers.Choose`."""
+    """Chooses the layer that a worker reads next: see `migrator.system.worker_pool.Choose`."""
 
     def __init__(
         self, parents: Mapping[str, str | None], changes: Mapping[str, Change], distinct: int

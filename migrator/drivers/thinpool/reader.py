@@ -14,10 +14,10 @@ from pathlib import Path
 from migrator.drivers.thinpool.image import Image
 from migrator.drivers.thinpool.loop import LoopDevice
 from migrator.drivers.thinpool.pool import Device, ThinPool
-from migrator.errors import LayerError
+from migrator.errors import LayerError, StoreError
 from migrator.system import disk
 from migrator.system.namespace import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, unmount
-from migrator.text import quantity
+from migrator.text import quantity, shown
 
 _FLAGS = MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC
 
@@ -159,9 +159,10 @@ class Reader:
         need = slot.image.mapping.blocks * self.pool.block_size
         status = os.statvfs(self.work_dir)
         if need > status.f_bavail * status.f_frsize:
-            raise LayerError(
-                f"its journal has to be replayed on a copy of it, and {quantity(need)} for that"
-                f" are not free in {self.work_dir}",
+            raise StoreError(
+                f"no room for a copy of layer {target.name}, on which its journal has to be"
+                f" replayed: {quantity(need)} are needed",
+                subject=shown(str(self.work_dir)),
                 hint="name a directory with more room: --work-dir",
             )
         copy = slot.image.copy()

@@ -20,7 +20,7 @@ from migrator.errors import DriverError, LayerError, StoreError
 from migrator.system import disk
 from migrator.system.files import is_directory
 from migrator.system.namespace import mount, private_mounts, unmount
-from migrator.system.workers import Schedule
+from migrator.system.worker_pool import Schedule
 from migrator.text import quantity, shown
 
 SNAPSHOT = "dm.metadata-snapshot"

@@ -1,48 +1,29 @@
-"""Worker processes: one task each at a time, in the order of the list or another.
+"""A pool of workers: one task each at a time, in the order of the list or another.
 
-A small pool of our own, because the standard ones hide what is needed here:
-which worker died over which task (it is tried once more, then it is an error
-of that task), progress from within a task, and stopping at once. Workers are
-forked: they start in milliseconds and share the parent's memory.
+One of our own, because the standard ones hide what is needed here: which
+worker died over which task (it is tried once more, then it is an error of
+that task), progress from within a task, and stopping at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import multiprocessing
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkContext, ForkProcess
+from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from migrator.errors import LayerError, MigratorError
+from migrator.system.worker_process import Job, Worker, outcome
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 TaskIn = TypeVar("TaskIn", contravariant=True)
-ResultOut = TypeVar("ResultOut", covariant=True)
-
-_libc = ctypes.CDLL(None)
-# <linux/prctl.h>
-_PR_SET_PDEATHSIG = 1
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # A task whose worker died is given to another one this often.
 _RETRIES = 1
-
-
-class Job(Protocol[TaskIn, ResultOut]):
-    """What a worker does with a task; it calls its second argument with amounts of work done."""
-
-    def __call__(self, task: TaskIn, progress: Callable[[int], None], /) -> ResultOut: ...
 
 
 class Choose(Protocol[TaskIn]):
@@ -67,23 +48,6 @@ def by(key: Callable[[Task], str], choose: Choose[str]) -> Choose[Task]:
     return lambda last, waiting: choose(
         None if last is None else key(last), [key(task) for task in waiting]
     )
-
-
-class Attempt:
-    """The progress of one way to do a task, taken back if that turns out to be none."""
-
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._progress = progress
-        self._reported = 0
-
-    def __call__(self, amount: int) -> None:
-        self._reported += amount
-        self._progress(amount)
-
-    def take_back(self) -> None:
-        """What was reported so far has come to nothing."""
-        self._progress(-self._reported)
-        self._reported = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +98,7 @@ class Pool(Generic[Task, Result]):
     def __init__(self, job: Job[Task, Result], workers: int) -> None:
         self._job = job
         self._context = multiprocessing.get_context("fork")
-        self._workers = [_Worker(number) for number in range(workers)]
+        self._workers = [Worker(number) for number in range(workers)]
 
     def __enter__(self) -> Pool[Task, Result]:
         return self
@@ -198,7 +162,7 @@ class Pool(Generic[Task, Result]):
 
     def _next(
         self,
-        worker: _Worker,
+        worker: Worker,
         waiting: deque[Task],
         again: deque[tuple[Task, int]],
         choose: Choose[Task],
@@ -223,11 +187,11 @@ class Pool(Generic[Task, Result]):
             task = last = _taken(waiting, choose(last, waiting) or 0)
             yield Started(task, 0)
             amounts: list[int] = []
-            result, error = _attempt(self._job, task, amounts.append)
+            result, error = outcome(self._job, task, amounts.append)
             yield Progressed(task, 0, sum(amounts))
             yield Finished(task, 0, result, error)
 
-    def _hand_out(self, worker: _Worker, task: Task, attempts: int) -> None:
+    def _hand_out(self, worker: Worker, task: Task, attempts: int) -> None:
         if worker.process is None:
             others = [w.connection for w in self._workers if w.process is not None]
             worker.start(self._context, self._job, others)
@@ -240,123 +204,8 @@ class Pool(Generic[Task, Result]):
             return
 
 
-class _Worker:
-    """One process and the parent's end of the pipe to it."""
-
-    connection: Connection[Any, Any]
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: ForkProcess | None = None
-        self.task: tuple[Any, int] | None = None
-        self.last: Any = None
-        self.done = 0
-
-    def start(
-        self, context: ForkContext, job: Job[Any, Any], others: list[Connection[Any, Any]]
-    ) -> None:
-        self.connection, theirs = context.Pipe()
-        process = context.Process(
-            target=_work,
-            args=(job, theirs, [self.connection, *others], os.getpid()),
-            name=f"migrator-worker-{self.number}",
-            daemon=True,
-        )
-        # A worker must not take its parent's way out before it has its own.
-        with _signals_blocked():
-            try:
-                process.start()
-            except OSError as error:
-                raise MigratorError(f"cannot start a worker process ({error.strerror})") from None
-            self.process = process
-        theirs.close()
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.bury()
-
-    def bury(self) -> str:
-        """Wait for the process, forget it, and say how it ended."""
-        assert self.process is not None
-        self.process.join()
-        code = self.process.exitcode or 0
-        self.connection.close()
-        self.process.close()
-        self.process = None
-        self.task = self.last = None
-        if code < 0:
-            return f"was killed ({_signal_name(-code)})"
-        return f"ended with status {code}"
-
-
-def _work(
-    job: Job[Any, Any], connection: Connection[Any, Any], inherited: list[Any], parent: int
-) -> None:
-    """A worker's life: take a task, do it, answer; until the parent is gone."""
-    # Whatever the worker is doing, the kernel ends it when its parent ends.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-    # Interrupts are the parent's business; it ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    # Left open here, the parent's ends would keep orphans from noticing its death.
-    for other in inherited:
-        other.close()
-    # The jobs make no reference cycles, and scanning for them costs some percent.
-    gc.disable()
-
-    def progress(amount: int) -> None:
-        connection.send(("progress", amount))
-
-    try:
-        while True:
-            connection.send(("done", _attempt(job, connection.recv(), progress)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)
-
-
 def _taken(waiting: deque[Task], index: int) -> Task:
     """The task with this index, which is then no longer among those that wait."""
     task = waiting[index]
     del waiting[index]
     return task
-
-
-def _attempt(
-    job: Job[Task, Result], task: Task, progress: Callable[[int], None]
-) -> tuple[Result | None, MigratorError | None]:
-    """The result of a task, or what went wrong with it."""
-    try:
-        return job(task, progress), None
-    except MigratorError as error:
-        return None, error
-    except MemoryError:
-        return None, LayerError("not enough memory")
-    except (BrokenPipeError, ConnectionResetError):
-        raise
-    except OSError as error:
-        return None, LayerError(error.strerror or str(error), subject=_name(error))
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _name(error: OSError) -> str:
-    name = error.filename
-    return os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
