@@ -398,14 +398,14 @@ def _run_store(files: Files) -> None:
     state.create()
     staging = Staging(state, "overlay")
     failed: MigratorError | None = None
-    plan = SimpleNamespace(target="overlay")
+    plan = SimpleNamespace(target="overlay", migrated={ID: _DIGEST})
 
     def existing() -> None:
-        image = rewriting.existing_image(plan, staging, _DIGEST)  # type: ignore[arg-type]
-        imageconfig.make_config(
-            b'{"docker_version":"1.9.1"}', (*image.diff_ids, "x"), image.history
-        )
-        assert image.chain.isascii()
+        image = rewriting.existing_image(plan, staging, ID)  # type: ignore[arg-type]
+        assert image is not None
+        diff_ids = (*image.stack.diff_ids, "x")
+        imageconfig.make_config(b'{"docker_version":"1.9.1"}', diff_ids, image.history)
+        assert image.stack.chain.isascii()
 
     def references() -> None:
         added = References(staging, "overlay")
