@@ -67,7 +67,7 @@ class Leftovers:
 
 
 def _private(variable: str, parent: Path) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="migrator-", dir=parent))
+    directory = Path(tempfile.mkdtemp(prefix="migrator-tests-", dir=parent))
     # Some tests go on as another user.
     directory.chmod(0o711)
     os.environ[variable] = str(directory)
