@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrator.layer.task import HashedLayer
+from migrator.layer.digest import HashedLayer
 from migrator.legacy.root import open_root
 from migrator.migration.hashing import hash_layers, record_faults
 from migrator.migration.plan import make_plan

@@ -6,9 +6,9 @@ migration. The source stays as it is, but for the `Driver` of its containers.
 
 from __future__ import annotations
 
+from migrator.conversion.building import Layers
 from migrator.conversion.carrying import carry
 from migrator.conversion.legacy import BuiltDirectories, legacy_layers, without_unbuilt
-from migrator.conversion.model import Layers
 from migrator.conversion.planning import ConversionPlan, make_conversion_plan, names_in
 from migrator.conversion.stored import to_build, without
 from migrator.conversion.trees import Converted, convert, stage_trees

@@ -16,11 +16,11 @@ from migrator.drivers import Driver
 from migrator.errors import Interrupted, Problem, StoreError, Subject, UsageError
 from migrator.export.archive import DockerArchive
 from migrator.export.compression import Algorithm, Compression
+from migrator.export.destination import Output, temporary
 from migrator.export.layers import ReadLayer, read_layers
 from migrator.export.legacy import LegacySource
 from migrator.export.naming import Selection
 from migrator.export.oci import LAYOUT, OciLayout
-from migrator.export.place import Output, temporary
 from migrator.export.schema import faults_of
 from migrator.export.source import Image, Source, collect
 from migrator.export.space import check_space

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.conversion.building import Origin
-from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
+from migrator.conversion.building import ContainerLayers, ImageLayer, Layers, Origin
 from migrator.conversion.names import Names
 from migrator.drivers import Driver
 from migrator.errors import FormatError, MigratorError, Problem, Subject

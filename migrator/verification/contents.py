@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.drivers import Driver
 from migrator.errors import LayerError, Subject
-from migrator.layer.hashing import digest_record
+from migrator.layer.digest import digest_record
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings

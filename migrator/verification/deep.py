@@ -22,8 +22,8 @@ from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
 from migrator.store.layerdb import StoredLayer
 from migrator.tree.changes import WHITEOUT, status_differs
+from migrator.tree.mtimes import same_through_tar
 from migrator.tree.pairs import Node, Pair, pairs
-from migrator.tree.times import same_through_tar
 from migrator.verification.coverage import Coverage
 from migrator.verification.headers import header_differences
 

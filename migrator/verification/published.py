@@ -41,7 +41,7 @@ from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.system.statx import creation_time_ns
 from migrator.tree.fingerprint import fingerprint
-from migrator.tree.times import same_through_copy
+from migrator.tree.mtimes import same_through_copy
 
 
 class _State(enum.Enum):
