@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, Subject
+from migrator.errors import LayerError, Subject, WorkerError
 from migrator.layer.digest import digest_record
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
@@ -60,6 +60,9 @@ def check_contents(
     bytes_hashed = 0
 
     def finding_of(done: Done[ContentTask, Finding | None]) -> Finding | None:
+        if isinstance(done.error, WorkerError):
+            # Which tells nothing of the layer.
+            raise WorkerError(done.error.message, subject=layer.chain)
         if done.error is None:
             return done.result
         layer = done.task.layer

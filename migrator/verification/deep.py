@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, RecordError, Subject
+from migrator.errors import LayerError, RecordError, Subject, WorkerError
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
 from migrator.store.faults import Finding, Findings
@@ -74,6 +74,9 @@ def check_trees(
     bytes_compared = 0
 
     def found_in(done: Done[TreeTask, tuple[Finding, ...]]) -> tuple[Finding, ...]:
+        if isinstance(done.error, WorkerError):
+            # Which tells nothing of the layer.
+            raise WorkerError(done.error.message, subject=done.task.chain)
         if done.error is None:
             return done.result or ()
         return (_finding(driver, done.task, str(done.error)),)
