@@ -104,9 +104,9 @@ def verify(
         bytes_read = files.bytes_read
         if not quick:
             count = default_workers() if workers is None else workers
-            read, found = _read_layers(source, store.layers, copies, deep, count, progress)
+            read, differences = _read_layers(source, store.layers, copies, deep, count, progress)
             bytes_read += read
-            findings.include(found)
+            findings.include(differences)
     return VerificationReport(
         data_root=data_root,
         driver=driver,

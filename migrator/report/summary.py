@@ -138,8 +138,8 @@ class Summary:
             **asdict(outcome.counts),
             nothing_to_do=outcome.nothing_to_do,
             conversion=outcome.conversion,
-            layers=outcome.layers,
-            problems=outcome.problems,
+            layers=list(outcome.layers),
+            problems=list(outcome.problems),
         )
 
     @property
