@@ -21,6 +21,10 @@ _SMALL_MEMORY = 1 << 30
 _DOCUMENTED = {"t2.micro": 59.6, "m4.10xlarge": 9.9}
 
 
+# A store, the number of workers, and what confines them.
+Configuration = tuple[str, int, Callable[[], None] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A configuration and the median seconds of its hashing phase."""
@@ -38,14 +42,18 @@ class Measured:
 
 def measure(stores: dict[str, Path], workers: Sequence[int], runs: int) -> list[Measured]:
     """All stores with each number of workers, and with one CPU and a gigabyte; alternating."""
-    configurations: list[tuple[str, int, Callable[[], None] | None]] = [
-        (store, number, prepare)
-        for store in stores
-        for number, prepare in [
-            *((number, None) for number in workers),
-            (1, limited(_SMALL_CPUS, _SMALL_MEMORY)),
+    with limited(_SMALL_CPUS, _SMALL_MEMORY) as small:
+        configurations: list[Configuration] = [
+            (store, number, prepare)
+            for store in stores
+            for number, prepare in [*((number, None) for number in workers), (1, small)]
         ]
-    ]
+        return _measure(stores, configurations, runs)
+
+
+def _measure(
+    stores: dict[str, Path], configurations: list[Configuration], runs: int
+) -> list[Measured]:
     seconds: dict[int, list[float]] = {}
     loads: dict[int, tuple[Load, ...]] = {}
     for run in range(runs + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -115,7 +116,8 @@ def drop_caches() -> bool:
     return True
 
 
-def limited(cpus: int, memory: int) -> Callable[[], None]:
+@contextlib.contextmanager
+def limited(cpus: int, memory: int) -> Iterator[Callable[[], None]]:
     """For `prepare`: confine a process to so many CPUs and, as root, to so many bytes."""
     group = None
     for top in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
@@ -134,7 +136,11 @@ def limited(cpus: int, memory: int) -> Callable[[], None]:
         if group is not None:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    return confine
+    try:
+        yield confine
+    finally:
+        if group is not None:
+            group.rmdir()
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -22,9 +22,9 @@ from tests.crash.scenarios import (
     Scenario,
     Start,
     prepare,
-    scratch,
 )
 from tests.crash.soak import soak
+from tests.scratch import scratch
 
 # Points of a scenario and fault that are tried unless all are wanted; of the real store always.
 _SAMPLE = 8

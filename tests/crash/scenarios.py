@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from migrator.state.directory import StateDirectory
 from tests.command import snapshot
 from tests.conftest import STORES
 from tests.crash.faults import run
-from tests.younger import younger
+from tests.stores.younger import younger
 
 Tree = dict[str, tuple[object, ...]]
 
@@ -26,9 +24,6 @@ _TWO = (Container("db", 1), Container("web", 2, {"database": "db"}))
 _ONE = (Container("db", 1),)
 _SMALL = line(2, 3)
 _FORKED = (Layer(None), Layer(0), Layer(1), Layer(0))
-
-# In memory, where fsync costs nothing.
-_MEMORY = Path("/dev/shm")
 
 STORES_BUILT = {
     "with records": Store(layers=_FORKED, checksums=True),
@@ -106,14 +101,6 @@ class Scenario:
 def _arguments(command: str, root: Path, target: str) -> list[str | Path]:
     options = ["--target-driver", target] if target and command == "migrate" else []
     return [command, "-g", root, *options]
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory to work in, in memory if possible."""
-    place = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="migrator-test-", dir=place) as directory:
-        yield Path(directory)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,9 +15,9 @@ import pytest
 
 from tests.docker.daemon import Daemon
 from tests.docker.trees import tree
-from tests.exported import Layout, export, tags
-from tests.test_export_trees import bottom, middle, middle_branch, top
-from tests.test_export_trees import store as awkward_store
+from tests.promises.test_export_trees import bottom, middle, middle_branch, top
+from tests.promises.test_export_trees import store as awkward_store
+from tests.stores.exported import Layout, export, tags
 
 Unpack = Callable[[str], Path]
 Golden = Callable[[str], dict[str, Any]]
@@ -30,10 +31,16 @@ def podman() -> Iterator[Callable[..., str]]:
     # It takes no path of over 50 characters for the latter.
     with TemporaryDirectory(prefix="podman-") as directory:
         options = ["--root", f"{directory}/root", "--runroot", f"{directory}/run"]
+        options += ["--tmpdir", f"{directory}/tmp", "--storage-driver", "vfs"]
+        # Its locks would be in /dev/shm, and stay there.
+        (configuration := Path(directory, "conf")).write_text('[engine]\nlock_type = "file"\n')
+        env = {**os.environ, "CONTAINERS_CONF": str(configuration)}
 
         def run(*arguments: str | Path) -> str:
-            command = ["podman", *options, "--storage-driver", "vfs", *arguments]
-            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            command = ["podman", *options, *arguments]
+            return subprocess.run(
+                command, env=env, check=True, capture_output=True, text=True
+            ).stdout
 
         yield run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 from tests.walk.migrations.walking import Walk
 
 _STEPS = 12

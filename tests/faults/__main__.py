@@ -7,10 +7,10 @@ import sys
 import time
 
 from tests.command import snapshot
-from tests.crash.scenarios import scratch
 from tests.faults.places import OVERLAY2, ROOTS, make
 from tests.faults.table import table
 from tests.faults.trials import Trial, Way, trials
+from tests.scratch import scratch
 
 
 def main() -> int:

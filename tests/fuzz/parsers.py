@@ -20,7 +20,7 @@ from blake3 import blake3
 from fastcrc import crc64
 
 from migrator import drivers, gojson
-from migrator.conversion.stored import read_store
+from migrator.conversion.stored import read_transferable
 from migrator.errors import FormatError, MigratorError
 from migrator.layer.digest import digest_record
 from migrator.layer.identity import is_sha256
@@ -44,6 +44,7 @@ from migrator.store.references import References
 from migrator.system.rootfiles import RootFiles
 from tests.fuzz.mutation import DIGEST, ID, OTHER_ID, mutate_bytes, mutate_json, mutate_lines
 from tests.fuzz.seeds import seeds
+from tests.scratch import MEMORY
 
 Files = dict[str, bytes]
 
@@ -66,7 +67,7 @@ class Parser:
 @cache
 def _workplace() -> Path:
     """A directory for the inputs that are files, in memory where possible."""
-    memory = Path("/dev/shm")
+    memory = Path(os.environ.get(MEMORY, "/dev/shm"))
     directory = tempfile.mkdtemp(prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None)
     return Path(directory)
 
@@ -397,14 +398,14 @@ def _run_store(files: Files) -> None:
     state.create()
     staging = Staging(state, "overlay")
     failed: MigratorError | None = None
-    plan = SimpleNamespace(target="overlay")
+    plan = SimpleNamespace(target="overlay", migrated={ID: _DIGEST})
 
     def existing() -> None:
-        image = rewriting.existing_image(plan, staging, _DIGEST)  # type: ignore[arg-type]
-        imageconfig.make_config(
-            b'{"docker_version":"1.9.1"}', (*image.diff_ids, "x"), image.history
-        )
-        assert image.chain.isascii()
+        image = rewriting.existing_image(plan, staging, ID)  # type: ignore[arg-type]
+        assert image is not None
+        diff_ids = (*image.stack.diff_ids, "x")
+        imageconfig.make_config(b'{"docker_version":"1.9.1"}', diff_ids, image.history)
+        assert image.stack.chain.isascii()
 
     def references() -> None:
         added = References(staging, "overlay")
@@ -546,7 +547,7 @@ def _run_stored(files: Files) -> None:
     root = _laid_out(files)
     (root / "overlay").mkdir(exist_ok=True)
     with RootFiles(root) as opened:
-        store = read_store(opened, drivers.get("overlay", root))
+        store = read_transferable(opened, drivers.get("overlay", root))
     for chain, layer in store.layers.items():
         assert layer.parent is None or layer.parent in store.layers, chain
     _check_printable(store.problems)

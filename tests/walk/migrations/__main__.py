@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.crash.scenarios import scratch
+from tests.scratch import scratch
 from tests.walk.migrations.walking import DRIVERS, Walk
 
 
