@@ -20,7 +20,7 @@ from migrator.report.verification import VerificationReport
 from migrator.state.history import read_history
 from migrator.store import overlay2
 from migrator.store.choice import choose_store, stores_in
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.imagedb import images_elsewhere
 from migrator.store.layerdb import LayerStore, StoredLayer
 from migrator.store.reader import read_store

@@ -13,7 +13,7 @@ from migrator.drivers import Driver
 from migrator.errors import FormatError, MigratorError, Problem, Subject
 from migrator.store import overlay2, reader
 from migrator.store.containerconfig import CONFIG
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.store.imagedb import StoredImage
 from migrator.store.layerdb import StoredLayer
 from migrator.store.mounts import Mount

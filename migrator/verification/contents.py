@@ -13,7 +13,7 @@ from migrator.errors import LayerError, Subject, WorkerError
 from migrator.layer.digest import digest_record
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.store.layerdb import StoredLayer
 from migrator.tree.content import reading
 from migrator.tree.descent import Descent

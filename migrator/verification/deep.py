@@ -19,7 +19,7 @@ from migrator.drivers import Driver
 from migrator.errors import LayerError, RecordError, Subject, WorkerError
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.store.layerdb import StoredLayer
 from migrator.tree.changes import WHITEOUT, status_differs
 from migrator.tree.mtimes import same_through_tar

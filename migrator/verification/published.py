@@ -34,7 +34,7 @@ from migrator.state.traces import (
     sign_of_use,
 )
 from migrator.store.containerconfig import CONFIG, HOST_CONFIG
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import CACHE_ID, Kind, part
 from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
