@@ -1,1 +1,1 @@
-"""The store of Docker <= 1.9 (`graph/`, `repositories-*`, `containers/`, `linkgraph.db`), read only."""
+"""The store of Docker <= 1.9, read only: `graph/`, names, containers and their links."""
