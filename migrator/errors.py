@@ -96,6 +96,10 @@ class LayerError(MigratorError):
     """A layer whose digest could not be computed."""
 
 
+class WorkerError(LayerError):
+    """A layer could not be worked on here: its worker died, or there was not enough memory."""
+
+
 class RecordError(LayerError):
     """A tar-split record that does not rebuild its layer; another way may exist."""
 

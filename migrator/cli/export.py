@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -87,7 +88,8 @@ def export(
 
 def _finish(summary: ExportSummary, work: Work, *, on_stderr: bool) -> int:
     """Print the closing summary, write the report, and give the exit code."""
-    summary.problems = work.completed_all(summary.problems)
+    problems = work.completed_all(summary.problems)
+    summary = replace(summary, exported=replace(summary.exported, problems=problems))
     document = summary.as_json()
     if work.report is not None:
         write_report(work.report, document)

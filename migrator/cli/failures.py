@@ -43,7 +43,7 @@ def tell(error: MigratorError, *, as_json: bool = False) -> int:
     return error.exit_code
 
 
-def fail(error: MigratorError, place: Place) -> int:
+def tell_failure(error: MigratorError, place: Place) -> int:
     """Tell what ended a command, also in its report; returns the exit code."""
     if isinstance(error, Interrupted) and not error.hint:
         error.hint = _INTERRUPTED.get(place.command, _NOTHING_CHANGED)

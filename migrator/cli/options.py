@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from migrator.cli.failures import fail, interrupted
+from migrator.cli.failures import interrupted, tell_failure
 from migrator.cli.place import DEFAULT_DRIVER, DEFAULT_GRAPH, Place, Work
 from migrator.errors import MigratorError, UsageError
 from migrator.report.writing import check_writable
@@ -71,7 +71,7 @@ def _with_options(
             error: MigratorError = interrupted()
         except MigratorError as raised:
             error = raised
-        return fail(error, place)
+        return tell_failure(error, place)
 
     functools.update_wrapper(run, command)
     for add in reversed(options):

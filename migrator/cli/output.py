@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ def finish(summary: Summary, work: Work) -> int:
 
     With `--progress json` the summary is the last event, the report without its layers.
     """
-    summary.problems = work.completed_all(summary.problems)
+    summary = replace(summary, problems=work.completed_all(summary.problems))
     document = summary.as_json()
     if work.report is not None:
         write_report(work.report, document)

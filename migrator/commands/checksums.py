@@ -11,20 +11,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrator.layer.task import HashedLayer
-from migrator.legacy.root import open_root
+from migrator.commands.run import Run
+from migrator.layer.digest import HashedLayer
+from migrator.legacy.root import LegacyRoot, open_root
 from migrator.migration.hashing import hash_layers, record_faults
-from migrator.migration.plan import make_plan
+from migrator.migration.plan import make_plan, why_nothing_new
 from migrator.migration.space import Space
 from migrator.progress import Progress
-from migrator.report.layers import failures, layer_rows
-from migrator.report.summary import Summary, Timings
+from migrator.report.summary import Counts, Outcome, Summary, failures, layer_rows
 from migrator.state import lock
 from migrator.state.directory import StateDirectory
 from migrator.system import disk
 from migrator.system.capabilities import check_readable
 from migrator.system.files import Inside, is_directory, list_directory
-from migrator.system.host import Host, default_workers
 
 DIFF_ID = ".migration-diffid"
 SIZE = ".migration-size"
@@ -47,48 +46,43 @@ def checksums(
     still fit their layer, and layers of an unchanged store are not hashed
     again. Raises a `MigratorError` when nothing could be done.
     """
-    progress = progress or Progress()
-    timings = Timings()
-    with timings.phase("read"):
+    run = Run.of(workers, progress)
+    with run.phase("read"):
         root = open_root(Path(data_root), driver, storage_opts, work_dir)
-    workers = default_workers() if workers is None else workers
     with lock.exclusive(root.path):
-        with timings.phase("plan"):
-            progress.phase("planning")
-            plan = make_plan(root)
-        summary = Summary(
-            "checksums",
-            str(root.path),
-            plan.root.driver_name,
-            Host.here(root.path),
-            workers,
-            timings,
-        )
-        # Tags and containers are not this command's business.
-        concerned = [p for p in plan.problems if p.about in ("image", "layer")]
-        if not plan.tasks:
-            summary.nothing_new(concerned)
-            return summary
-        state = plan.state
-        Space(plan).check()
-        check_readable(plan.driver.layer_root(task.v1_id) for task in plan.tasks)
-        with plan.driver.opened():
-            # Not before it is known that layers can be read.
-            state.create()
-            state.inherit()
-            with timings.phase("hash"):
-                hashed = hash_layers(plan, state, workers, progress)
-        with timings.phase("write"):
-            progress.phase("writing helper files")
-            inside = Inside(root.path)
-            for v1_id, layer in hashed.layers.items():
-                # A running daemon may have removed the image meanwhile.
-                if inside.directory(f"graph/{v1_id}"):
-                    _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
-    summary.images = len(plan.tasks)
-    summary.layers = layer_rows(hashed, {})
-    summary.problems = [*concerned, *record_faults(hashed.layers), *failures(hashed)]
-    return summary
+        outcome = _checksums(root, run)
+    return run.summary("checksums", root.path, outcome)
+
+
+def _checksums(root: LegacyRoot, run: Run) -> Outcome:
+    """Hash what is new in a data root, whose lock is held."""
+    with run.phase("plan", "planning"):
+        plan = make_plan(root)
+    # Tags and containers are not this command's business.
+    concerned = [p for p in plan.problems if p.about in ("image", "layer")]
+    if not plan.tasks:
+        return Outcome(root.driver_name, concerned, nothing_to_do=why_nothing_new(concerned))
+    state = plan.state
+    Space(plan).check()
+    check_readable(plan.driver.layer_root(task.v1_id) for task in plan.tasks)
+    with plan.driver.opened():
+        # Not before it is known that layers can be read.
+        state.create()
+        state.inherit()
+        with run.phase("hash"):
+            hashed = hash_layers(plan, state, run.workers, run.progress)
+    with run.phase("write", "writing helper files"):
+        inside = Inside(root.path)
+        for v1_id, layer in hashed.layers.items():
+            # A running daemon may have removed the image meanwhile.
+            if inside.directory(f"graph/{v1_id}"):
+                _leave(root.path / "graph" / v1_id, layer, hashed.records[v1_id])
+    return Outcome(
+        driver=root.driver_name,
+        problems=(*concerned, *record_faults(hashed.layers), *failures(hashed)),
+        counts=Counts(images=len(plan.tasks)),
+        layers=layer_rows(hashed, {}),
+    )
 
 
 def undo(data_root: Path | str, driver: str = "auto", *, storage_opts: Iterable[str] = ()) -> int:

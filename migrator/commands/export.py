@@ -12,24 +12,24 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from migrator.commands.run import Run
 from migrator.drivers import Driver
 from migrator.errors import Interrupted, Problem, StoreError, Subject, UsageError
 from migrator.export.archive import DockerArchive
 from migrator.export.compression import Algorithm, Compression
+from migrator.export.destination import Output, temporary
 from migrator.export.layers import ReadLayer, read_layers
 from migrator.export.legacy import LegacySource
 from migrator.export.naming import Selection
 from migrator.export.oci import LAYOUT, OciLayout
-from migrator.export.place import Output, temporary
 from migrator.export.schema import faults_of
 from migrator.export.source import Image, Source, collect
 from migrator.export.space import check_space
 from migrator.export.stores import open_stores
 from migrator.progress import Progress
-from migrator.report.export import ExportSummary
-from migrator.report.summary import Timings
+from migrator.report.export import Exported, ExportSummary
 from migrator.system import disk
-from migrator.system.host import Host, default_workers
+from migrator.system.host import Host
 
 __all__ = ["FORMATS", "STDOUT", "ExportSummary", "export"]
 
@@ -72,37 +72,35 @@ def export(
     `problems`. Raises UsageError for what makes no sense, any other
     `MigratorError` when nothing could be exported; `output` is not there then.
     """
-    progress = progress or Progress()
-    timings = Timings()
+    run = Run.of(workers, progress)
     packing = _compression(layout, compression, level)
     names = tuple(images)
     if names and not intermediate:
         raise UsageError("images that are named are never intermediate")
     try:
-        with timings.phase("read"):
-            progress.phase("reading")
+        with run.phase("read", "reading"):
             target = None
             if str(output) != STDOUT:
                 target = Output(Path(output), Path(data_root), LAYOUT if layout == OCI else ())
             reader, sources = open_stores(Path(data_root), driver, storage_opts, work_dir)
-        summary = ExportSummary(
-            data_root=str(reader.data_root),
-            driver=reader.name,
-            layout=layout,
-            output=str(output),
-            compression=packing,
-            host=Host.here(reader.data_root),
-            workers=default_workers() if workers is None else workers,
-            timings=timings,
-        )
         with reader.opened():
-            selection = _select(reader, sources, names, intermediate, summary, progress)
-            _export(reader, selection, target, work_dir, summary, progress)
+            selection = _select(reader, sources, names, intermediate, packing, run)
+            exported = _export(reader, selection, target, layout, packing, work_dir, run)
     except KeyboardInterrupt:
         raise Interrupted("interrupted", hint=_NOTHING_LEFT) from None
     except Interrupted as error:
         raise Interrupted(error.message, hint=_NOTHING_LEFT) from None
-    return summary
+    return ExportSummary(
+        data_root=str(reader.data_root),
+        driver=reader.name,
+        layout=layout,
+        output=str(output),
+        compression=packing,
+        host=Host.here(reader.data_root),
+        workers=run.workers,
+        timings=run.timings,
+        exported=exported,
+    )
 
 
 def _compression(layout: str, name: str | None, level: int | None) -> Compression:
@@ -123,8 +121,8 @@ def _select(
     sources: Sequence[Source],
     names: Sequence[str],
     intermediate: bool,
-    summary: ExportSummary,
-    progress: Progress,
+    packing: Compression,
+    run: Run,
 ) -> Selection:
     """What is asked for. Raises UsageError for images that are not there."""
     selection = Selection(sources)
@@ -135,12 +133,10 @@ def _select(
     legacy = [source for source in sources if isinstance(source, LegacySource)]
     if selection.unknown_ids and legacy:
         # Image IDs of a legacy store come out of its layers: all have to be read for that.
-        with summary.timings.phase("identify"):
+        with run.phase("identify"):
             for source in legacy:
                 every = source.layers({*source.all})
-                read = read_layers(
-                    every, driver, summary.compression, None, summary.workers, progress
-                )
+                read = read_layers(every, driver, packing, None, run.workers, run.progress)
                 source.identified(read)
             selection.add(selection.unknown)
     selection.refuse_unknown()
@@ -151,60 +147,50 @@ def _export(
     driver: Driver,
     selection: Selection,
     target: Output | None,
+    layout: str,
+    packing: Compression,
     work_dir: Path | None,
-    summary: ExportSummary,
-    progress: Progress,
-) -> None:
+    run: Run,
+) -> Exported:
     chosen = list(zip(selection.sources, selection.handles, strict=True))
     layers = {layer.key: layer for source, handles in chosen for layer in source.layers(handles)}
-    summary.problems = list(selection.problems)
+    left_out = selection.problems
     if not any(selection.handles):
-        return
+        return Exported(problems=tuple(left_out))
     with contextlib.ExitStack() as stack:
         aside = stack.enter_context(target.opened() if target else temporary(work_dir))
         writer: OciLayout | DockerArchive
-        if summary.layout == OCI:
-            writer = OciLayout(aside, summary.compression)
+        if layout == OCI:
+            writer = OciLayout(aside, packing)
         else:
-            writer = stack.enter_context(_archive(target, aside, summary.compression))
+            writer = stack.enter_context(_archive(target, aside, packing))
         # An archive that is made here holds the layers at last, too.
-        check_space(
-            aside,
-            list(layers.values()),
-            summary.compression,
-            kept=target is not None,
-            workers=summary.workers,
-        )
-
+        needed, kept = list(layers.values()), target is not None
+        check_space(aside, needed, packing, kept=kept, workers=run.workers)
         stack.enter_context(_nothing_kept())
+        written: list[ReadLayer] = []
 
         def ready(layer: ReadLayer) -> None:
-            summary.layers.append(layer)
+            written.append(layer)
             writer.add_layer(layer)
 
-        with summary.timings.phase("layers"):
+        with run.phase("layers"):
             read = read_layers(
-                layers.values(),
-                driver,
-                summary.compression,
-                writer.blobs,
-                summary.workers,
-                progress,
-                ready,
+                needed, driver, packing, writer.blobs, run.workers, run.progress, ready
             )
-        with summary.timings.phase("write"):
-            progress.phase("writing metadata")
+        with run.phase("write", "writing metadata"):
             images, problems = collect(chosen, read)
-            summary.problems += problems
+            problems = [*left_out, *problems]
             if not images:
-                return
-            if summary.layout == OCI:
-                summary.rejected, news = _invalid(images)
-                summary.problems += news
+                return Exported(layers=tuple(written), problems=tuple(problems))
+            rejected: list[Problem] = []
+            if layout == OCI:
+                rejected, news = _invalid(images)
+                problems += news
             writer.finish(images)
             if target is not None:
-                target.publish(aside if summary.layout == OCI else aside / _ARCHIVE)
-            summary.images = images
+                target.publish(aside if layout == OCI else aside / _ARCHIVE)
+    return Exported(tuple(images), tuple(written), tuple(rejected), tuple(problems))
 
 
 @contextlib.contextmanager

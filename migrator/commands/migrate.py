@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from migrator.commands.convert import convert_root
+from migrator.commands.run import Run
 from migrator.conversion.planning import check_target
+from migrator.errors import Problem
 from migrator.legacy.daemon import refuse_daemon
 from migrator.legacy.root import LegacyRoot, open_root
 from migrator.migration.hashing import hash_layers, record_faults
-from migrator.migration.plan import make_plan
+from migrator.migration.plan import make_plan, why_nothing_new
 from migrator.migration.rewriting import rewrite
 from migrator.migration.space import Space
 from migrator.progress import Progress
-from migrator.report.layers import count_migrated
-from migrator.report.summary import Summary, Timings
+from migrator.report.summary import Counts, Outcome, Summary, layer_rows
 from migrator.state import lock, publication
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.staging import Staging
 from migrator.state.traces import what_docker_left
 from migrator.system.capabilities import check_readable
-from migrator.system.host import Host, default_workers
+
+_SETTLED = "an interrupted run had begun to change the data root: settled first"
 
 
 def migrate(
@@ -44,43 +46,30 @@ def migrate(
     What could not be migrated is in the summary's `problems`. Raises a
     `MigratorError` when nothing was migrated.
     """
-    progress = progress or Progress()
-    timings = Timings()
+    run = Run.of(workers, progress)
     if target_driver is not None:
         check_target(target_driver)
-    with timings.phase("read"):
-        progress.phase("reading")
+    with run.phase("read", "reading"):
         root = open_root(Path(data_root), driver, storage_opts, work_dir)
         refuse_daemon(root.path, "stop the daemon first; `migrator checksums` may run beside it")
-    summary = Summary(
-        "migrate",
-        str(root.path),
-        root.driver_name,
-        Host.here(root.path),
-        default_workers() if workers is None else workers,
-        timings,
-    )
     with lock.exclusive(root.path):
         for state in StateDirectory.all(root.path):
             if state.is_unsettled:
-                progress.note("an interrupted run had begun to change the data root: settled first")
+                run.progress.note(_SETTLED)
                 publication.settle(state)
         if target_driver is None:
-            _migrate(root, summary, progress)
+            outcome = _migrate(root, run)
         else:
-            convert_root(root, driver, target_driver, summary, progress)
-    return summary
+            outcome = convert_root(root, driver, target_driver, run)
+    return run.summary("migrate", root.path, outcome)
 
 
-def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
+def _migrate(root: LegacyRoot, run: Run) -> Outcome:
     """Migrate what is new in a data root, whose lock is held, in place."""
-    timings = summary.timings
-    with timings.phase("plan"):
-        progress.phase("planning")
+    with run.phase("plan", "planning"):
         plan = make_plan(root)
     if plan.nothing_new:
-        summary.nothing_new(plan.problems)
-        return
+        return _nothing_new(root, plan.problems)
     state = plan.state
     Space(plan).check()
     check_readable(plan.driver.layer_root(task.v1_id) for task in plan.tasks)
@@ -89,19 +78,24 @@ def _migrate(root: LegacyRoot, summary: Summary, progress: Progress) -> None:
         state.create()
         state.phase = Phase.PREPARING
         state.inherit()
-        with timings.phase("hash"):
-            hashed = hash_layers(plan, state, summary.workers, progress)
-    with timings.phase("rewrite"):
-        progress.phase("rewriting")
+        with run.phase("hash"):
+            hashed = hash_layers(plan, state, run.workers, run.progress)
+    with run.phase("rewrite", "rewriting"):
         staging = Staging(state, root.driver_name)
         rewritten = rewrite(plan, hashed, staging)
         if staging.is_empty:
             state.remove()
-            summary.nothing_new([*plan.problems, *rewritten.problems])
-            return
+            return _nothing_new(root, (*plan.problems, *rewritten.problems))
         staging.seal(rewritten.problems, *what_docker_left(root.path))
-    with timings.phase("publish"):
-        progress.phase("publishing")
+    with run.phase("publish", "publishing"):
         publication.publish(state)
-    count_migrated(summary, hashed, rewritten)
-    summary.problems = [*plan.problems, *record_faults(hashed.layers), *rewritten.problems]
+    return Outcome(
+        driver=root.driver_name,
+        problems=(*plan.problems, *record_faults(hashed.layers), *rewritten.problems),
+        counts=Counts.of_legacy(rewritten),
+        layers=layer_rows(hashed, rewritten.chains),
+    )
+
+
+def _nothing_new(root: LegacyRoot, problems: Sequence[Problem]) -> Outcome:
+    return Outcome(root.driver_name, problems, nothing_to_do=why_nothing_new(problems))

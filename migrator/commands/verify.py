@@ -20,7 +20,7 @@ from migrator.report.verification import VerificationReport
 from migrator.state.history import read_history
 from migrator.store import overlay2
 from migrator.store.choice import choose_store, stores_in
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.imagedb import images_elsewhere
 from migrator.store.layerdb import LayerStore, StoredLayer
 from migrator.store.reader import read_store
@@ -104,9 +104,9 @@ def verify(
         bytes_read = files.bytes_read
         if not quick:
             count = default_workers() if workers is None else workers
-            bytes_read += _read_layers(
-                source, store.layers, copies, deep, count, progress, findings
-            )
+            read, differences = _read_layers(source, store.layers, copies, deep, count, progress)
+            bytes_read += read
+            findings.include(differences)
     return VerificationReport(
         data_root=data_root,
         driver=driver,
@@ -132,11 +132,13 @@ def _read_layers(
     deep: bool,
     workers: int,
     progress: Progress,
-    findings: Findings,
-) -> int:
+) -> tuple[int, list[Finding]]:
+    """How many bytes of layers were read, and what was found."""
     progress.phase("reading layers")
-    done = check_contents(driver, [*store.layers.values(), *copies], workers, progress, findings)
+    all_layers = [*store.layers.values(), *copies]
+    bytes_read, findings = check_contents(driver, all_layers, workers, progress)
     if deep:
         progress.phase("comparing trees")
-        done += check_trees(driver, store.layers, workers, progress, findings)
-    return done
+        compared, differences = check_trees(driver, store.layers, workers, progress)
+        bytes_read, findings = bytes_read + compared, [*findings, *differences]
+    return bytes_read, findings

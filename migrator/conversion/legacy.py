@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 
-from migrator.conversion.building import Origin
-from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
+from migrator.conversion.building import ContainerLayers, ImageLayer, Layers, Origin
 from migrator.conversion.names import Names
 from migrator.conversion.stored import Transferable
 from migrator.conversion.trees import Converted

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.conversion.building import Origin
-from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
+from migrator.conversion.building import ContainerLayers, ImageLayer, Layers, Origin
 from migrator.conversion.names import Names
 from migrator.drivers import Driver
 from migrator.errors import FormatError, MigratorError, Problem, Subject
 from migrator.store import overlay2, reader
 from migrator.store.containerconfig import CONFIG
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.store.imagedb import StoredImage
 from migrator.store.layerdb import StoredLayer
 from migrator.store.mounts import Mount

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.conversion.building import Origin, TreeTask
-from migrator.conversion.model import ContainerLayers, ImageLayer, Layers
+from migrator.conversion.building import ContainerLayers, ImageLayer, Layers, Origin, TreeTask
 from migrator.conversion.names import Names
 from migrator.errors import LayerError, MigratorError
 from migrator.layer.load import Load

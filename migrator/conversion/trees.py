@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from migrator.conversion.building import TreeResult, TreeTask, build_tree, source_of
-from migrator.conversion.model import Layers
+from migrator.conversion.building import Layers, TreeResult, TreeTask, build_tree, source_of
 from migrator.conversion.names import Names
 from migrator.conversion.space import TreeSpace
 from migrator.conversion.tasks import Tasks

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from migrator.drivers.base import Driver
-from migrator.drivers.thinpool.place import DATA, METADATA, POOL
+from migrator.drivers.thinpool.location import DATA, METADATA, POOL
 from migrator.drivers.thinpool.store import SNAPSHOT, ThinStore
 from migrator.system.files import is_regular
 from migrator.system.worker_pool import Schedule

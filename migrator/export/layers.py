@@ -14,10 +14,9 @@ from migrator.errors import LayerError, MigratorError, RecordError
 from migrator.export.blobs import Blob, BlobWriter
 from migrator.export.compression import Compression
 from migrator.layer.difftar import write_diff
-from migrator.layer.hashing import LayerDigest, digest_record
+from migrator.layer.digest import HashedLayer, LayerDigest, Method, digest_record
 from migrator.layer.recompute import changes_of
 from migrator.layer.tarhash import Sink, TarHash
-from migrator.layer.task import HashedLayer, Method
 from migrator.layer.worker_loop import each_layer
 from migrator.progress import Progress
 from migrator.system.worker_process import Attempt

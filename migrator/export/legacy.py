@@ -9,10 +9,9 @@ from migrator.errors import Problem, Subject
 from migrator.export.layers import Layer, Layers
 from migrator.export.naming import key_of
 from migrator.export.source import Image, Source
-from migrator.layer.identity import hex_part
+from migrator.layer.identity import hex_part, is_v1_id
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.linkgraph import Link
-from migrator.legacy.naming import is_v1_id
 from migrator.legacy.root import LegacyRoot
 from migrator.migration.hashing import record_faults
 from migrator.migration.identify import Identified, identify

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 SHA256 = "sha256:"
 
 _DIGEST = re.compile(r"(?:sha256:[a-fA-F0-9]{64}|sha384:[a-fA-F0-9]{96}|sha512:[a-fA-F0-9]{128})")
+_V1_ID = re.compile(r"[a-f0-9]{64}")
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 
 
@@ -54,3 +55,8 @@ def chains_of(diff_ids: Iterable[str]) -> Iterator[str]:
 def chain_of(diff_ids: Iterable[str]) -> str | None:
     """ChainID of a whole stack, bottom first; None for an empty one."""
     return [None, *chains_of(diff_ids)][-1]
+
+
+def is_v1_id(name: str) -> bool:
+    """Whether `name` is a v1 ID: exactly 64 of `[a-f0-9]` (Docker 1.10 image/v1/imagev1.go)."""
+    return _V1_ID.fullmatch(name) is not None

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from migrator.errors import LayerError, StoreError
 from migrator.layer.difftar import write_diff
+from migrator.layer.digest import LayerDigest
 from migrator.layer.fingerprint import Fingerprint
-from migrator.layer.hashing import LayerDigest
 from migrator.layer.recordwriter import RecordWriter
 from migrator.layer.tarhash import TarHash
 from migrator.tree.changes import Change, DiffSource, branch, compare, tree

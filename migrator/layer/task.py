@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,35 +10,11 @@ from pathlib import Path
 
 from migrator.drivers import Driver
 from migrator.errors import MigratorError, RecordError
+from migrator.layer.digest import HashedLayer, Method, digest_record, fingerprint_record
 from migrator.layer.fingerprint import Fingerprint, with_unusable_record
-from migrator.layer.hashing import LayerDigest, digest_record, fingerprint_record
 from migrator.layer.recompute import fingerprint_recomputed, recompute
 from migrator.system.worker_process import Attempt
 from migrator.text import shown
-
-
-class Method(enum.StrEnum):
-    """How a layer's digest came about."""
-
-    RECORD = "tar-split record"
-    RECOMPUTED = "recomputed"
-
-
-@dataclass(frozen=True, slots=True)
-class HashedLayer:
-    """A layer that was hashed: its digest and how it came about.
-
-    `fault` says why the layer's own record was of no use, if it had one.
-    `seconds` is the time it took in its worker; `kept` says that an earlier
-    run had done it.
-    """
-
-    v1_id: str
-    digest: LayerDigest
-    method: Method
-    fault: str | None
-    seconds: float
-    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

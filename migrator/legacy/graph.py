@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import FormatError, Problem, Subject
-from migrator.legacy.naming import is_v1_id
+from migrator.layer.identity import is_v1_id
 from migrator.legacy.v1image import parent_of
 from migrator.system.files import MAX_JSON, MAX_JSON_IN_ALL, is_regular, list_directory, read_file
 from migrator.text import shown

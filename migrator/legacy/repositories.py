@@ -13,8 +13,7 @@ from pathlib import Path
 
 from migrator import gojson
 from migrator.errors import FormatError, Problem, Subject
-from migrator.layer.identity import is_digest
-from migrator.legacy.naming import is_v1_id
+from migrator.layer.identity import is_digest, is_v1_id
 from migrator.system.files import read_file
 from migrator.text import shown
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.errors import MigratorError, Problem, Subject
-from migrator.layer.task import HashedLayer, hash_layer
+from migrator.layer.digest import HashedLayer
+from migrator.layer.task import hash_layer
 from migrator.layer.worker_loop import each_layer
 from migrator.migration.plan import Plan
 from migrator.migration.space import Space

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from migrator.drivers import Driver
 from migrator.errors import FormatError, LayerError, Problem, Subject
-from migrator.layer.task import Method
+from migrator.layer.digest import Method
 from migrator.legacy.containers import LegacyContainer
 from migrator.legacy.graph import LegacyImage
 from migrator.migration.hashing import Hashed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import ExitCode, Problem
@@ -12,19 +12,29 @@ from migrator.export.layers import ReadLayer
 from migrator.export.source import Image
 from migrator.report.document import head
 from migrator.report.problems import problem_lines, problems_as_json
-from migrator.report.summary import Timings
+from migrator.report.timing import Timings
 from migrator.system.host import Host
 from migrator.text import count, printable, quantity
 
 
-@dataclass(slots=True)
-class ExportSummary:
-    """The result of an export.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export.
 
     `rejected` are the configs that were exported as they are although OCI's
     schema rejects them and readers refuse them; `problems` all that was left out, and
-    news. `size` is what all blobs of layers take up, in bytes.
+    news.
     """
+
+    images: Sequence[Image] = ()
+    layers: Sequence[ReadLayer] = ()
+    rejected: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """The result of an export: what was asked for, and what came of it."""
 
     data_root: str
     driver: str
@@ -34,10 +44,23 @@ class ExportSummary:
     host: Host
     workers: int
     timings: Timings
-    images: list[Image] = field(default_factory=list)
-    layers: list[ReadLayer] = field(default_factory=list)
-    rejected: list[Problem] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    exported: Exported
+
+    @property
+    def images(self) -> Sequence[Image]:
+        return self.exported.images
+
+    @property
+    def layers(self) -> Sequence[ReadLayer]:
+        return self.exported.layers
+
+    @property
+    def rejected(self) -> Sequence[Problem]:
+        return self.exported.rejected
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        return self.exported.problems
 
     @property
     def left_out(self) -> bool:

@@ -15,7 +15,7 @@ from migrator.errors import ExitCode
 from migrator.layer.load import Load
 from migrator.migration.plan import Plan, why_nothing_new
 from migrator.report.document import head
-from migrator.report.model import Speed
+from migrator.report.model import NAMED_HOSTS, Speed
 from migrator.report.problems import problem_lines, problems_as_json
 from migrator.system.host import Host, default_workers
 from migrator.text import count, printable, quantity, shown
@@ -52,6 +52,15 @@ class Preview:
         """How much longer it is for the layers whose diff has to be made anew."""
         return self.seconds - self._seconds([x for x in self._loads() if not x.recomputed])
 
+    @property
+    def elsewhere(self) -> dict[str, float]:
+        """What the hashing phase would take on named hosts."""
+        loads = self._loads()
+        return {
+            host.name: host.speed.seconds(loads, host.speed.cpus) if loads else 0.0
+            for host in NAMED_HOSTS
+        }
+
     def _seconds(self, loads: list[Load]) -> float:
         return self.speed.seconds(loads, self.workers) if loads else 0.0
 
@@ -79,6 +88,7 @@ class Preview:
             "core_bytes_per_second": self.speed.hashing,
             "estimated_seconds": self.seconds,
             "estimated_seconds_without_record": self.seconds_recomputed,
+            "estimated_seconds_elsewhere": self.elsewhere,
             "problems": problems_as_json(plan.problems),
         }
 
@@ -90,6 +100,8 @@ class Preview:
             yield f"  {why_nothing_new(plan.problems)}"
         yield from self.counts()
         if verbose:
+            hosts = (f"{name} {seconds:.1f} s" for name, seconds in self.elsewhere.items())
+            yield f"  elsewhere   {', '.join(hosts)}"
             yield from self.layer_lines()
         yield from problem_lines(plan.problems)
 

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from migrator.errors import ExitCode, Problem
-from migrator.migration.plan import why_nothing_new
+from migrator.conversion.carrying import Carried
+from migrator.errors import ExitCode, MigratorError, Problem, Subject
+from migrator.migration.hashing import Hashed
+from migrator.migration.rewriting import Rewritten
 from migrator.report.conversion import Conversion
 from migrator.report.document import head
 from migrator.report.model import Speed
 from migrator.report.problems import problem_lines, problems_as_json
-from migrator.report.timing import HashingTime
+from migrator.report.timing import HashingTime, Timings
 from migrator.system.host import Host
 from migrator.text import count, printable, quantity
-
-
-class Timings:
-    """Seconds by phase, in the order in which the phases began."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what is done inside as the phase `name`."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-
-    @property
-    def total(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.seconds.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +45,60 @@ class LayerRow:
         return {**asdict(self), "fault": fault}
 
 
-@dataclass(slots=True)
-class Summary:
-    """The result of `migrate` or `checksums`.
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much was migrated.
 
     `layers_new` and `duplicates` count the layers registered and those that
-    turned out to be the same as one of them; `bytes` is what was hashed.
+    turned out to be the same as one of them.
     """
+
+    images: int = 0
+    distinct_images: int = 0
+    layers_new: int = 0
+    duplicates: int = 0
+    tags: int = 0
+    containers: int = 0
+
+    @classmethod
+    def of_legacy(cls, rewritten: Rewritten) -> Counts:
+        """What came of a legacy store."""
+        return cls(
+            images=len(rewritten.images),
+            distinct_images=len(set(rewritten.images.values())),
+            layers_new=rewritten.layers,
+            duplicates=rewritten.duplicates,
+            tags=rewritten.tags,
+            containers=rewritten.containers,
+        )
+
+    @classmethod
+    def of_stored(cls, carried: Carried) -> Counts:
+        """What came of another driver's store."""
+        images, layers = carried.images, carried.layers
+        return cls(images, images, layers, 0, carried.tags, carried.containers)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            *(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run on the store of `driver`; `nothing_to_do` says why nothing was done."""
+
+    driver: str
+    problems: Sequence[Problem]
+    counts: Counts = Counts()
+    layers: Sequence[LayerRow] = ()
+    nothing_to_do: str | None = None
+    conversion: Conversion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The result of `migrate` or `checksums`: fields as in `Counts` and `Outcome`."""
 
     command: str
     data_root: str
@@ -88,13 +114,33 @@ class Summary:
     containers: int = 0
     nothing_to_do: str | None = None
     conversion: Conversion | None = None
-    layers: list[LayerRow] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    layers: Sequence[LayerRow] = ()
+    problems: Sequence[Problem] = ()
 
-    def nothing_new(self, problems: Sequence[Problem], target: str = "") -> None:
-        """There was nothing to do; `problems` are what was left out before."""
-        self.nothing_to_do = why_nothing_new(problems, target)
-        self.problems = list(problems)
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        data_root: str,
+        host: Host,
+        workers: int,
+        timings: Timings,
+        outcome: Outcome,
+    ) -> Summary:
+        """Sum up a run."""
+        return cls(
+            command=command,
+            data_root=data_root,
+            driver=outcome.driver,
+            host=host,
+            workers=workers,
+            timings=timings,
+            **asdict(outcome.counts),
+            nothing_to_do=outcome.nothing_to_do,
+            conversion=outcome.conversion,
+            layers=list(outcome.layers),
+            problems=list(outcome.problems),
+        )
 
     @property
     def exit_code(self) -> ExitCode:
@@ -194,3 +240,33 @@ class Summary:
         remade = [layer for layer in self.layers if layer.method == "recomputed"]
         if remade:
             yield f"  recomputed  {count(len(remade), 'layer')} without a usable tar-split record"
+
+
+def layer_rows(hashed: Hashed, chains: Mapping[str, str]) -> list[LayerRow]:
+    """A report row for every hashed layer, by v1 ID."""
+    return [
+        LayerRow(
+            v1_id=v1_id,
+            diff_id=layer.digest.diff_id,
+            chain_id=chains.get(v1_id),
+            size=layer.digest.size,
+            tar_bytes=layer.digest.tar_bytes,
+            files=layer.digest.files,
+            begun=hashed.begun[v1_id],
+            seconds=layer.seconds,
+            worker=hashed.workers[v1_id],
+            method=str(layer.method),
+            kept=layer.kept,
+            fault=layer.fault,
+        )
+        for v1_id, layer in sorted(hashed.layers.items())
+    ]
+
+
+def failures(hashed: Hashed) -> list[Problem]:
+    """A problem for every layer that could not be hashed."""
+
+    def problem(v1_id: str, error: MigratorError) -> Problem:
+        return Problem(Subject.LAYER, v1_id, str(error), error.hint)
+
+    return [problem(v1_id, error) for v1_id, error in sorted(hashed.failed.items())]

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from migrator.layer.load import Load
 from migrator.report.model import NAMED_HOSTS, Speed
+
+
+class Timings:
+    """Seconds by phase, in the order in which the phases began."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is done inside as the phase `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    @property
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
 
 
 class Timed(Protocol):
@@ -73,5 +96,4 @@ class HashingTime:
         yield f"  workers     {self.utilisation:.0%} busy; {self.last[:12]} was the last layer" + (
             f", others waited {self.alone:.2f} s for it" if self.alone >= 0.01 else ""
         )
-        hosts = ", ".join(f"{name} {took:.1f} s" for name, took in self.elsewhere.items())
-        yield f"  hashing     {self.expected:.2f} s were to be expected here; elsewhere {hosts}"
+        yield f"  hashing     {self.expected:.2f} s were to be expected here"

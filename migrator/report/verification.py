@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.errors import ExitCode
 from migrator.report.document import head
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.text import count, printable
 
 

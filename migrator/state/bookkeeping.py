@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from migrator.errors import FormatError
 from migrator.state.manifest import Entry
 from migrator.system.rootfiles import RootFiles
-from migrator.tree.times import same_through_copy
+from migrator.tree.mtimes import same_through_copy
 
 _DIRECTORIES = ("tmp", "runtimes", "graph")
 _FILES = (

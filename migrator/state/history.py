@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from migrator.errors import FormatError, Subject
 from migrator.state.directory import Phase, StateDirectory
 from migrator.state.manifest import Entry, Manifest, Tree
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import TOP, part
 from migrator.system.rootfiles import RootFiles
 

@@ -20,9 +20,8 @@ from typing import Any
 from blake3 import blake3
 
 from migrator.errors import StoreError
-from migrator.layer.hashing import LayerDigest
+from migrator.layer.digest import HashedLayer, LayerDigest, Method
 from migrator.layer.identity import is_sha256
-from migrator.layer.task import HashedLayer, Method
 from migrator.legacy.linkgraph import SUPER_JOURNAL
 from migrator.system import disk
 from migrator.system.files import open_regular

@@ -18,7 +18,7 @@ from migrator.store.layout import TOP, Layout, part
 from migrator.store.lines import HEX
 from migrator.store.markers import TAGS
 from migrator.system.rootfiles import RootFiles, json_object
-from migrator.tree.times import same_through_copy
+from migrator.tree.mtimes import same_through_copy
 
 _CONFIG = f"/{CONFIG}"
 

@@ -15,7 +15,7 @@ import orjson
 
 from migrator.errors import FormatError, Problem, Subject
 from migrator.layer.identity import is_digest
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import Layout
 from migrator.store.lines import DIGEST, line
 from migrator.store.stage import Stage

@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import SHA256, chain_of, hex_part, sha256_digest
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layerdb import LayerStore
 from migrator.store.layout import LAST_UPDATED, PARENT, TOP, Layout
 from migrator.store.lines import DIGEST, HEX, line

@@ -10,7 +10,7 @@ from pathlib import Path
 from migrator.drivers import Driver
 from migrator.errors import LayerError, Subject
 from migrator.layer.identity import SHA256, chain_id
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import CACHE_ID, PARENT, RECORD, Layout
 from migrator.store.lines import DIGEST, DIRECTORY_NAME, HEX, line
 from migrator.store.stage import Stage

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from migrator.drivers import Driver
 from migrator.errors import FormatError, Subject
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layerdb import LayerStore
 from migrator.store.layout import INIT_ID, MOUNT_ID, PARENT, Layout
 from migrator.store.lines import DIGEST, DIRECTORY_NAME, line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrator.drivers import Driver
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from migrator.store.imagedb import ImageStore, read_images
 from migrator.store.layerdb import LayerStore, read_layers
 from migrator.store.mounts import MountStore, read_mounts

@@ -13,7 +13,7 @@ import orjson
 from migrator import gojson
 from migrator.errors import FormatError, Subject
 from migrator.layer.identity import is_digest
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.imagedb import ImageStore
 from migrator.store.layout import Layout
 from migrator.store.lines import DIGEST, HEX

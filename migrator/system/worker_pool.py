@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
-from migrator.errors import LayerError, MigratorError
+from migrator.errors import MigratorError, WorkerError
 from migrator.system.worker_process import Job, Worker, outcome
 
 Task = TypeVar("Task")
@@ -149,7 +149,7 @@ class Pool(Generic[Task, Result]):
                         again.append((task, attempts + 1))
                         yield Progressed(task, worker.number, -worker.done)
                     else:
-                        error = LayerError(f"its worker process {cause}, twice")
+                        error = WorkerError(f"its worker process {cause}, twice")
                         yield Finished(task, worker.number, None, error)
                     continue
                 if kind == "progress":

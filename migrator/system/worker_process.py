@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, ForkProcess
 from typing import Any, Protocol, TypeVar
 
-from migrator.errors import LayerError, MigratorError
+from migrator.errors import LayerError, MigratorError, WorkerError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -140,7 +140,7 @@ def outcome(
     except MigratorError as error:
         return None, error
     except MemoryError:
-        return None, LayerError("not enough memory")
+        return None, WorkerError("not enough memory")
     except (BrokenPipeError, ConnectionResetError):
         raise
     except OSError as error:

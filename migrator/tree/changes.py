@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from migrator.tree.capability import capability_of
 from migrator.tree.descent import Descent, unreadable
-from migrator.tree.times import same_through_tar
+from migrator.tree.mtimes import same_through_tar
 from migrator.tree.walk import Step, Walk, names_below
 
 WHITEOUT = b".wh."

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from migrator.tree.descent import open_file
-from migrator.tree.times import same_through_tar
+from migrator.tree.mtimes import same_through_tar
 from migrator.tree.xattrs import path_at, xattrs_of
 
 _BLOCK = 256 << 10

@@ -17,7 +17,7 @@ from migrator.errors import FormatError, Subject
 from migrator.state.history import Original
 from migrator.state.manifest import Entry
 from migrator.store.containerconfig import CONFIG, HOST_CONFIG, with_these_links
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.imagedb import ImageStore
 from migrator.store.lines import DIGEST
 from migrator.store.mounts import Mount

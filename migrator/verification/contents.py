@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, Subject
-from migrator.layer.hashing import digest_record
+from migrator.errors import LayerError, Subject, WorkerError
+from migrator.layer.digest import digest_record
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding
 from migrator.store.layerdb import StoredLayer
 from migrator.tree.content import reading
 from migrator.tree.descent import Descent
@@ -44,22 +44,21 @@ class ContentTask:
 
 
 def check_contents(
-    driver: Driver,
-    layers: Iterable[StoredLayer],
-    workers: int,
-    progress: Progress,
-    findings: Findings,
-) -> int:
-    """Rebuild all layers in `workers` processes; returns the number of bytes hashed.
+    driver: Driver, layers: Iterable[StoredLayer], workers: int, progress: Progress
+) -> tuple[int, list[Finding]]:
+    """Rebuild all layers in `workers` processes: how many bytes were hashed, what was found.
 
     The driver must be opened. Raises what is no fault of the store.
     """
     layers = sorted(layers, key=lambda layer: (-layer.size, layer.chain))
     cache_ids = {layer.chain: layer.cache_id for layer in layers}
     tasks = [ContentTask(layer, cache_ids.get(layer.parent or "")) for layer in layers]
-    bytes_hashed = 0
+    bytes_hashed, findings = 0, list[Finding]()
 
     def finding_of(done: Done[ContentTask, Finding | None]) -> Finding | None:
+        if isinstance(done.error, WorkerError):
+            # Which tells nothing of the layer.
+            raise WorkerError(done.error.message, subject=done.task.layer.chain)
         if done.error is None:
             return done.result
         layer = done.task.layer
@@ -72,8 +71,8 @@ def check_contents(
     for done in each_layer("verify", tasks, job, driver, workers, progress, fault):
         bytes_hashed += done.amount
         if (finding := finding_of(done)) is not None:
-            findings.include((finding,))
-    return bytes_hashed
+            findings.append(finding)
+    return bytes_hashed, findings
 
 
 def check_content(

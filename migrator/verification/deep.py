@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.drivers import Driver
-from migrator.errors import LayerError, RecordError, Subject
+from migrator.errors import LayerError, RecordError, Subject, WorkerError
 from migrator.layer.worker_loop import Done, each_layer
 from migrator.progress import Progress
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding
 from migrator.store.layerdb import StoredLayer
 from migrator.tree.changes import WHITEOUT, status_differs
+from migrator.tree.mtimes import same_through_tar
 from migrator.tree.pairs import Node, Pair, pairs
-from migrator.tree.times import same_through_tar
 from migrator.verification.coverage import Coverage
 from migrator.verification.headers import header_differences
 
@@ -60,20 +60,19 @@ class TreeTask:
 
 
 def check_trees(
-    driver: Driver,
-    layers: dict[str, StoredLayer],
-    workers: int,
-    progress: Progress,
-    findings: Findings,
-) -> int:
-    """Compare all layers' trees in `workers` processes; returns the number of bytes compared.
+    driver: Driver, layers: dict[str, StoredLayer], workers: int, progress: Progress
+) -> tuple[int, list[Finding]]:
+    """Compare all layers' trees in `workers` processes: how many bytes, and what was found.
 
     The driver must be opened. Raises what is no fault of the store.
     """
     tasks = sorted(_tasks(driver, layers), key=lambda task: (-task.size, task.chain))
-    bytes_compared = 0
+    bytes_compared, findings = 0, list[Finding]()
 
     def found_in(done: Done[TreeTask, tuple[Finding, ...]]) -> tuple[Finding, ...]:
+        if isinstance(done.error, WorkerError):
+            # Which tells nothing of the layer.
+            raise WorkerError(done.error.message, subject=done.task.chain)
         if done.error is None:
             return done.result or ()
         return (_finding(driver, done.task, str(done.error)),)
@@ -84,8 +83,8 @@ def check_trees(
     job = functools.partial(check_tree, driver)
     for done in each_layer("compare trees", tasks, job, driver, workers, progress, fault):
         bytes_compared += done.amount
-        findings.include(found_in(done))
-    return bytes_compared
+        findings += found_in(done)
+    return bytes_compared, findings
 
 
 def _tasks(driver: Driver, layers: dict[str, StoredLayer]) -> Iterator[TreeTask]:

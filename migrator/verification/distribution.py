@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migrator.errors import Subject
 from migrator.store.distribution import MOST, read_digest_lists, read_digest_records
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import Layout
 from migrator.system.rootfiles import RootFiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from migrator.errors import FormatError, Subject
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.imagedb import ImageStore
 from migrator.store.lines import DIGEST, HEX
 from migrator.store.markers import IMAGES, TAGS

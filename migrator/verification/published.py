@@ -34,14 +34,14 @@ from migrator.state.traces import (
     sign_of_use,
 )
 from migrator.store.containerconfig import CONFIG, HOST_CONFIG
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layout import CACHE_ID, Kind, part
 from migrator.store.markers import IMAGES
 from migrator.system.capabilities import TO_COMPARE, require
 from migrator.system.rootfiles import MissingFileError, RootFiles
 from migrator.system.statx import creation_time_ns
 from migrator.tree.fingerprint import fingerprint
-from migrator.tree.times import same_through_copy
+from migrator.tree.mtimes import same_through_copy
 
 
 class _State(enum.Enum):

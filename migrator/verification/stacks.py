@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from migrator.errors import FormatError, Subject
 from migrator.store import overlay2
-from migrator.store.faults import Finding, Findings
+from migrator.store.findings import Finding, Findings
 from migrator.store.layerdb import LayerStore, StoredLayer
 from migrator.store.lines import DIRECTORY_NAME, line
 from migrator.store.mounts import Mount

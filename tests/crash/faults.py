@@ -18,7 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 from migrator import cli
-from migrator.layer import hashing as layer_hashing
+from migrator.layer import digest as layer_hashing
 from migrator.layer import worker_loop
 from migrator.system import disk
 from migrator.system.worker_pool import Pool

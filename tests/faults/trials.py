@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.commands.verify import verify
 from migrator.errors import MigratorError
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.places import MigratedRoot, Place
 

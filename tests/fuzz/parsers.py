@@ -22,7 +22,7 @@ from fastcrc import crc64
 from migrator import drivers, gojson
 from migrator.conversion.stored import read_transferable
 from migrator.errors import FormatError, MigratorError
-from migrator.layer.hashing import digest_record
+from migrator.layer.digest import digest_record
 from migrator.layer.identity import is_sha256
 from migrator.layer.tarsplit import Record
 from migrator.legacy import containers, v1image

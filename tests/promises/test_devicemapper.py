@@ -23,7 +23,7 @@ from legacy_fixtures.thinpool import to_thin_pool
 from migrator.commands import migrate as migration
 from migrator.commands.verify import verify
 from migrator.drivers.devicemapper import Devicemapper
-from migrator.drivers.thinpool import place, reader
+from migrator.drivers.thinpool import location, mounting
 from migrator.drivers.thinpool.image import Image
 from migrator.errors import DriverError, StoreError
 from migrator.system.mountinfo import own_mounts
@@ -87,9 +87,9 @@ def test_resumes_without_mounting_what_it_knows(tmp_path: Path, monkeypatch: Any
     built = thin_store(root)
     migrator("checksums", "-g", root, "-q")
     mounted: list[str] = []
-    mount = reader.Reader._mount
+    mount = mounting.Reader._mount
     monkeypatch.setattr(
-        reader.Reader,
+        mounting.Reader,
         "_mount",
         lambda self, slot, name: (mounted.append(name), mount(self, slot, name))[1],
     )
@@ -252,7 +252,7 @@ def test_pool_that_the_kernel_has_open(
     (tmp_path / "sys/block/loop0/holders/dm-0").mkdir(parents=True)
     (tmp_path / "sys/block/dm-0/dm").mkdir(parents=True)
     (tmp_path / "sys/block/dm-0/dm/name").write_text("docker-8:1-42-pool\n")
-    users = functools.partial(place.users, sys=tmp_path / "sys")
+    users = functools.partial(location.users, sys=tmp_path / "sys")
     monkeypatch.setattr("migrator.drivers.thinpool.store.users", users)
     with pytest.raises(DriverError, match="has the thin pool open: docker-8:1-42-pool") as raised:
         migration.migrate(root, workers=0)

@@ -15,8 +15,7 @@ import pytest
 from legacy_fixtures.build import Built, Store, build, line
 from migrator.commands import checksums as checksumming
 from migrator.commands import migrate as migration
-from migrator.layer.hashing import LayerDigest
-from migrator.layer.task import HashedLayer, Method
+from migrator.layer.digest import HashedLayer, LayerDigest, Method
 from migrator.state import journal
 from migrator.state.journal import Journal
 from migrator.text import count

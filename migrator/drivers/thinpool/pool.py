@@ -6,8 +6,8 @@ import os
 import stat
 from dataclasses import dataclass
 
+from migrator.drivers.thinpool.location import PoolPlace
 from migrator.drivers.thinpool.mapping import Mapping, read_mappings
-from migrator.drivers.thinpool.place import PoolPlace
 from migrator.drivers.thinpool.superblock import Superblock
 from migrator.errors import DriverError, LayerError
 from migrator.text import shown

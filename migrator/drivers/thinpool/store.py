@@ -11,10 +11,10 @@ from pathlib import Path
 from blake3 import blake3
 
 from migrator.drivers.thinpool import loop, mapping
+from migrator.drivers.thinpool.location import find_pool, users
+from migrator.drivers.thinpool.mounting import HEAD, Reader, file_system_of, naming
 from migrator.drivers.thinpool.order import BranchOrder, Change
-from migrator.drivers.thinpool.place import find_pool, users
 from migrator.drivers.thinpool.pool import Device, ThinPool
-from migrator.drivers.thinpool.reader import HEAD, Reader, file_system_of, naming
 from migrator.drivers.thinpool.records import Records
 from migrator.errors import DriverError, LayerError, StoreError
 from migrator.system import disk

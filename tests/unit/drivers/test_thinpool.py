@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from migrator.drivers.thinpool import loop
 from migrator.drivers.thinpool import mapping as mappings
 from migrator.drivers.thinpool.image import PREFIX, Image
+from migrator.drivers.thinpool.location import DATA, METADATA, POOL, PoolPlace, find_pool, users
 from migrator.drivers.thinpool.loop import LoopDevice
 from migrator.drivers.thinpool.mapping import Mapping, Run, changed, distinct_data, extent, unmapped
 from migrator.drivers.thinpool.order import BranchOrder, Change
-from migrator.drivers.thinpool.place import DATA, METADATA, POOL, PoolPlace, find_pool, users
 from migrator.drivers.thinpool.pool import Device, ThinPool
 from migrator.drivers.thinpool.superblock import Superblock
 from migrator.errors import DriverError, LayerError

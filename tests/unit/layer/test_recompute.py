@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import LayerError, StoreError
-from migrator.layer import hashing
+from migrator.layer import digest
 from migrator.layer.recompute import fingerprint_recomputed, recompute
 from migrator.system import disk
 from migrator.tree.changes import DiffSource, compare, tree
@@ -254,13 +254,13 @@ def test_a_file_altered_while_read(
     (root / "d").mkdir()
     file = root / "d" / "f"
     file.write_bytes(b"x" * 1000)
-    read = hashing.TarHash.read
+    read = digest.TarHash.read
 
-    def altering_read(self: hashing.TarHash, fd: int, size: int) -> tuple[int, int]:
+    def altering_read(self: digest.TarHash, fd: int, size: int) -> tuple[int, int]:
         alter(file)
         return read(self, fd, size)
 
-    monkeypatch.setattr(hashing.TarHash, "read", altering_read)
+    monkeypatch.setattr(digest.TarHash, "read", altering_read)
     with pytest.raises(LayerError, match="changed while") as raised:
         recompute(DiffSource("tree", root), record)
     assert raised.value.subject == "d/f"

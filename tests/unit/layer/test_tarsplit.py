@@ -18,7 +18,7 @@ from fastcrc import crc64
 
 from migrator.errors import LayerError, RecordError
 from migrator.layer import tarsplit
-from migrator.layer.hashing import digest_record
+from migrator.layer.digest import digest_record
 from migrator.layer.tarsplit import Record
 
 ENTRIES = 500_000
@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_the_record(tmp_path: Path) -> None:
             file.write(f'{header}\n{{"type":1,"name":"{name}"}}\n'.encode())
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "from migrator.layer.hashing import digest_record\n"
+        "from migrator.layer.digest import digest_record\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "digest = digest_record(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -63,6 +63,10 @@ def test_plan_tells_every_layer(several: Built, capsys: pytest.CaptureFixture[st
     brief = capsys.readouterr().out
     assert cli.run(["plan", *where, "-v"]) == 0
     told = [text for text in capsys.readouterr().out.splitlines() if text not in brief]
+    hosts = [text for text in told if text.startswith("  elsewhere ")]
+    assert len(hosts) == 1
+    assert re.search(r"t2\.micro \d+\.\d s", hosts[0])
+    told.remove(hosts[0])
     assert sorted(text.split()[1] for text in told) == sorted(v1[:12] for v1 in several.v1_ids)
     assert all(re.fullmatch(r"  hash [0-9a-f]{12} \d+ bytes? with(out)? record.*", t) for t in told)
     named = [text for text in told if "record " in text]

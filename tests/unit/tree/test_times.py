@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.tree.times import same_through_copy, same_through_tar
+from migrator.tree.mtimes import same_through_copy, same_through_tar
 
 S = 10**9
 

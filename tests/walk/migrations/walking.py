@@ -18,7 +18,7 @@ from migrator.commands.rollback import rollback
 from migrator.commands.status import status
 from migrator.commands.verify import verify
 from migrator.errors import MigratorError, StoreError, Subject
-from migrator.store.faults import Finding
+from migrator.store.findings import Finding
 from tests.command import snapshot
 from tests.docker.daemon import Daemon
 from tests.walk.migrations.new import NewDaemon

@@ -6,6 +6,7 @@ on the size of a layer, a file or a record.
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 from collections.abc import Callable
@@ -39,6 +40,30 @@ class LayerDigest:
     files: int
     entries: int
     fingerprint: str
+
+
+class Method(enum.StrEnum):
+    """How a layer's digest came about."""
+
+    RECORD = "tar-split record"
+    RECOMPUTED = "recomputed"
+
+
+@dataclass(frozen=True, slots=True)
+class HashedLayer:
+    """A layer that was hashed: its digest and how it came about.
+
+    `fault` says why the layer's own record was of no use, if it had one.
+    `seconds` is the time it took in its worker; `kept` says that an earlier
+    run had done it.
+    """
+
+    v1_id: str
+    digest: LayerDigest
+    method: Method
+    fault: str | None
+    seconds: float
+    kept: bool = False
 
 
 def digest_record(
