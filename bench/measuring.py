@@ -123,7 +123,7 @@ def limited(cpus: int, memory: int) -> Iterator[Callable[[], None]]:
     for top in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
         limit = "memory.limit_in_bytes" if top.name == "memory" else "memory.max"
         try:
-            candidate = top / "migrator-bench"
+            candidate = top / f"migrator-bench-{os.getpid()}"
             candidate.mkdir(exist_ok=True)
             (candidate / limit).write_text(str(memory))
         except OSError:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,8 +59,15 @@ class Leftovers:
         for each in self._left:
             terminalreporter.write_line(f"left behind: {each}", red=True)
 
+    def _wait_for_loop_devices(self, place: Path) -> None:
+        """The kernel lets go of them when the last namespace has forgotten the mount."""
+        end = time.monotonic() + 30
+        while any(_backing_files(place)) and time.monotonic() < end:
+            time.sleep(0.1)
+
     def _found(self) -> Iterator[str]:
         for place in self._places:
+            self._wait_for_loop_devices(place)
             yield from (str(path) for path in place.iterdir() if "pytest-of-" not in path.name)
             yield from (f"mounted: {point}" for point in _mounts(place))
             yield from (f"loop device on {file}" for file in _backing_files(place))
@@ -67,7 +75,7 @@ class Leftovers:
 
 
 def _private(variable: str, parent: Path) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="migrator-", dir=parent))
+    directory = Path(tempfile.mkdtemp(prefix="migrator-tests-", dir=parent))
     # Some tests go on as another user.
     directory.chmod(0o711)
     os.environ[variable] = str(directory)
@@ -96,6 +104,7 @@ def _processes(place: Path) -> Iterator[str]:
     given = f"TMPDIR={place}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            inherited = given in (process / "environ").read_bytes().split(b"\0")
+            variables = (process / "environ").read_bytes().split(b"\0")
+            inherited = any(each.startswith(given) for each in variables)
             if inherited and process.name != str(os.getpid()):
                 yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()

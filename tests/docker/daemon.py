@@ -62,7 +62,9 @@ class Daemon:
         with self._log.open("ab") as log:
             # It must not outlive the tests, however they end.
             command = ["setpriv", "--pdeathsig", "TERM", *self.command]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
+            # Where containerd writes its stacks when it is ended for being too slow.
+            env = {**ENVIRONMENT, "TMPDIR": str(self._directory)}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         poll(lambda: self.answers() or self._process.poll() is not None, "the daemon's start")
         if self._process.poll() is not None:
             raise AssertionError(f"dockerd ended:\n{self.log}")

@@ -101,7 +101,7 @@ def _things(root: Path, name: str) -> Iterator[tuple[Place, Path]]:
 
 def _layer(driver: Driver, layer: Path) -> Iterator[tuple[Place, Path]]:
     top = driver.layer_root((layer / "cache-id").read_text())
-    own = Coverage(layer / _RECORD, top).own
+    own = Coverage(layer / _RECORD, top).recorded
     for path in below(top):
         inside = os.fsencode(path.relative_to(top))
         inherited = driver.complete_trees and inside not in own

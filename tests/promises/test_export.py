@@ -16,8 +16,8 @@ import pytest
 from legacy_fixtures.build import Built, Store, build, line
 from tests.command import migrator, snapshot
 from tests.docker.trees import tree
-from tests.promises.test_migrate import STORES
 from tests.stores.exported import Layout, contents, export, read_only, sha256, tags
+from tests.stores.real import STORES
 
 StoreOf = Callable[[str], Path]
 Golden = Callable[[str], dict[str, Any]]

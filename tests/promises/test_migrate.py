@@ -11,22 +11,11 @@ from typing import Any
 import pytest
 
 from tests.command import dump, migrator, snapshot
+from tests.stores.real import STORES
 
 StoreCopy = Callable[[str], Path]
 Golden = Callable[[str], dict[str, Any]]
 
-STORES = {
-    "docker-1.9.1-overlay": ("overlay", 3),
-    "docker-1.9.1-overlay-pulled": ("overlay", 0),
-    "docker-1.9.1-overlay-odd": ("overlay", 3),
-    "docker-1.9.1-aufs": ("aufs", 3),
-    "docker-1.9.1-btrfs": ("btrfs", 3),
-    "docker-1.9.1-devicemapper": ("devicemapper", 3),
-    "docker-1.7.1-overlay": ("overlay", 3),
-    "docker-1.7.1-aufs": ("aufs", 3),
-    "docker-1.7.1-vfs-trees": ("vfs", 3),
-    "docker-1.7.1-aufs-trees": ("aufs", 3),
-}
 ADDED = (".migrator", "image", ".migration-v1-images.json", ".migration-v1-tags")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from migrator.errors import Problem
 from migrator.legacy.containers import LegacyContainer, read_containers
-from tests.unit.legacy.test_graph import ALL
+from tests.stores.real import ALL
 
 ID = "ab" * 32
 IMAGE = "cd" * 32

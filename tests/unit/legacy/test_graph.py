@@ -12,19 +12,7 @@ from typing import Any
 import pytest
 
 from migrator.legacy.graph import Graph, LegacyImage
-
-ALL = [
-    "docker-1.7.1-aufs",
-    "docker-1.7.1-aufs-trees",
-    "docker-1.7.1-overlay",
-    "docker-1.7.1-vfs-trees",
-    "docker-1.9.1-aufs",
-    "docker-1.9.1-btrfs",
-    "docker-1.9.1-devicemapper",
-    "docker-1.9.1-overlay",
-    "docker-1.9.1-overlay-odd",
-    "docker-1.9.1-overlay-pulled",
-]
+from tests.stores.real import ALL
 
 
 def v1_id(number: int) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from migrator.legacy import linkgraph
 from migrator.legacy.linkgraph import Link, read_links
-from tests.unit.legacy.test_graph import ALL
+from tests.stores.real import ALL
 
 WEB, DB = "ab" * 32, "cd" * 32
 

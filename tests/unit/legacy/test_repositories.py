@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from migrator.errors import FormatError
 from migrator.legacy.repositories import Reference, normalise, read_repositories
-from tests.unit.legacy.test_graph import ALL
+from tests.stores.real import ALL
 
 ID = "ab" * 32
 DIGEST = "sha256:" + "f" * 64
