@@ -26,6 +26,10 @@ PUBLISHED = {Place.METADATA: Way.QUICK, Place.RECORD: Way.QUICK, Place.CONFIG: W
 LAYERS = {Place.OWN: Way.PLAIN, Place.INHERITED: Way.DEEP}
 
 
+# Else each worker would put all faults into a store of its own.
+pytestmark = pytest.mark.xdist_group("faults")
+
+
 @pytest.fixture(scope="module", params=[None, OVERLAY2], ids=["in place", OVERLAY2])
 def tried(request: pytest.FixtureRequest) -> Iterator[tuple[MigratedRoot, list[Trial]]]:
     with scratch() as directory:
