@@ -30,7 +30,7 @@ def figures(checkout: Path) -> dict[str, Any]:
     names = Counter(path.name for path in sources if path.name != "__init__.py")
     rooms = _Rooms()
     writers = [path for path in sources if _has_path(trees[path])]
-    way = _way_of_v1_id(checkout)
+    way, wide_way = _way_of_v1_id(checkout)
     return {
         "files": len(sources),
         "classes": sum(isinstance(n, ast.ClassDef) for t in trees.values() for n in ast.walk(t)),
@@ -43,6 +43,7 @@ def figures(checkout: Path) -> dict[str, Any]:
         "names that several files have": sum(number > 1 for number in names.values()),
         "files that write down a path below image/": len(writers),
         "files that a v1 ID passes, from graph/ to the layer database": len(way),
+        "with those that see a path with it": len(wide_way),
         "details": {"paths below image/": [str(path) for path in writers], "v1 ID": way},
     }
 
@@ -135,8 +136,11 @@ def _room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def _way_of_v1_id(checkout: Path) -> list[str]:
-    """The files with functions that get to see a layer's v1 ID, or what bears or holds it."""
+def _way_of_v1_id(checkout: Path) -> tuple[list[str], list[str]]:
+    """The files with functions that get to see a layer's v1 ID, or what bears or holds it.
+
+    And those that do, or see a path in which it is.
+    """
     from migrator import migrate  # type: ignore[attr-defined]
 
     source = str(checkout / "migrator")
@@ -147,25 +151,33 @@ def _way_of_v1_id(checkout: Path) -> list[str]:
         (root,) = (path.parent for path in Path(directory).rglob("graph"))
         v1_id = min(path.name for path in (root / "graph").iterdir() if len(path.name) == 64)
         passed: set[str] = set()
+        near: set[str] = set()
 
         def look(frame: FrameType, event: str, _: object) -> None:
             name = frame.f_code.co_filename
             if not (event == "return" and name.startswith(source)) or name in passed:
                 return
-            if any(_bears(each, v1_id) for each in frame.f_locals.values()):
+            values = list(frame.f_locals.values())
+            if any(_bears(each, v1_id) for each in values):
                 passed.add(name)
+            elif any(isinstance(each, str | Path) and v1_id in str(each) for each in values):
+                near.add(name)
 
         sys.setprofile(look)
         try:
             migrate(root, workers=0)
         finally:
             sys.setprofile(None)
-    return sorted(str(Path(name).relative_to(source)) for name in passed)
+    return _within(source, passed), _within(source, passed | near)
+
+
+def _within(source: str, names: set[str]) -> list[str]:
+    return sorted(str(Path(name).relative_to(source)) for name in names)
 
 
 def _bears(value: object, v1_id: str) -> bool:
-    if isinstance(value, str | Path):
-        return v1_id in str(value)
+    if isinstance(value, str):
+        return value == v1_id
     if isinstance(value, Mapping | set | frozenset):
         return v1_id in value
     if isinstance(value, list | tuple):
