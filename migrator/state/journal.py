@@ -130,7 +130,8 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if _code(error) not in _DAMAGE:
                 raise
-        except MemoryError:
+        except (MemoryError, UnicodeDecodeError):
+            # SQLite quotes from a schema that it cannot read, and not all of it is UTF-8.
             pass
         self._db.close()
         self._drop()

@@ -224,3 +224,13 @@ def test_a_state_directory_that_is_none(built: Built) -> None:
     assert ended.returncode == 1
     assert ".migrator: is not a directory but a symbolic link" in ended.stderr
     assert snapshot(built.root) == before
+
+
+def test_a_schema_that_is_neither_sql_nor_text(full_journal: Path) -> None:
+    data = full_journal.read_bytes()
+    assert data.count(b"CREATE TABLE layer") == 1
+    full_journal.write_bytes(data.replace(b"CREATE TABLE layer", b"CREATE T\x80BLE layer"))
+    assert read(full_journal) == {}
+    with Journal(full_journal) as opened:
+        opened.add(layer(1))
+    assert len(read(full_journal)) == 1
